@@ -1,0 +1,437 @@
+"""The parser of what a client sends: bytes in, calls of a sink out. It does no I/O and makes no object.
+
+One source, two ways to run: compiled (``parser.pxd`` gives the C types) and interpreted, where it serves the
+tests as their own second opinion. ``states.py`` draws the state machine.
+
+How a caller uses it. It reads into a buffer, calls ``feed(data, start, end, sink)`` and keeps what lies between
+the returned position and ``end``: the beginning of an operation that is not complete. Next time it passes the
+same bytes and more, at the same address or another. Because an unfinished operation stays whole in the buffer,
+a callback always sees its operation in one piece, and the parser remembers only *how far* it looked:
+``scanned`` bytes without a line feed, or that the whole operation will have ``need`` bytes. Both are relative
+to the returned position and both are hints: after ``reset()`` the parser starts that operation anew and comes
+to the same result. A connection can therefore be moved to another process as nothing but its unread bytes.
+
+Two things without a limit in nats-server would let those bytes grow for ever: blanks behind a name, and what
+follows PING, PONG or +OK up to the line feed. Above KEPT_SIZE_MAX they are consumed unfinished; only then is
+``at_boundary()`` false.
+
+Errors come as early as nats-server's, on the same byte: a wrong letter at once, a long line before its end, a
+bad size or header size before the payload, a wrong byte behind the payload at that byte.
+
+Where we differ from nats-server 2.15.1, on purpose (``tests/protocol/test_against_nats_server.py`` lists the
+inputs):
+
+- A CR or LF inside the argument of PUB and HPUB is an argument error. nats-server takes it into the subject
+  and writes it into the MSG lines of other clients, which breaks their parsers.
+- Bytes that the real server loses when a CR stands inside an argument depend there on how the network cut the
+  stream. Here the result never depends on the cut: it is the one that nats-server has for an uncut line.
+- HMSG from a client is wrong at its M, as MSG is. nats-server reads it to the end of the line first.
+"""
+
+from shardbroker.limits import control_line_size_max_default, payload_size_max_default
+from shardbroker.protocol import states
+from shardbroker.protocol.states import (
+    CONNECT_ARGUMENT,
+    ERROR_ARGUMENT,
+    ERROR_CONTROL_LINE,
+    ERROR_HEADERS_UNSUPPORTED,
+    ERROR_MAX_PAYLOAD,
+    ERROR_UNKNOWN_OPERATION,
+    HPUB_ARGUMENT,
+    INFO_ARGUMENT,
+    LAST_SETTLED,
+    OK_LINE,
+    PARK,
+    PING_LINE,
+    PONG_LINE,
+    PROCEED,
+    PUB_ARGUMENT,
+    PUB_SPACE,
+    START,
+    STOP,
+    SUB_ARGUMENT,
+    UNSUB_ARGUMENT,
+    WRONG,
+)
+
+SPACE = 0x20
+TAB = 0x09
+CR = 0x0D
+LF = 0x0A
+ZERO = 0x30
+NINE = 0x39
+UPPER_B = 0x42
+UPPER_P = 0x50
+UPPER_U = 0x55
+
+SIZE_DIGITS_MAX = 9  # nats-server: a longer number is no number, leading zeros or not
+KEPT_SIZE_MAX = 64  # bytes of an unfinished operation that hold nothing to remember
+
+
+class Parser:
+    """The parser of one connection; see the top of this file, and ``parser.pxd`` for the fields."""
+
+    def __init__(
+        self,
+        control_line_size_max=control_line_size_max_default,
+        payload_size_max=payload_size_max_default,
+        headers_supported=True,
+    ):
+        self.control_line_size_max = control_line_size_max
+        self.payload_size_max = payload_size_max
+        self.headers_supported = headers_supported
+        transitions = states.TRANSITIONS  # a local reference: the module keeps the table alive
+        self.transitions = transitions
+        self.error = 0
+        self.reset()
+
+    def reset(self):
+        """Forget how far an unfinished operation was looked at. The next feed starts at an operation's start."""
+        self.state = START
+        self.scanned = 0
+        self.need = 0
+
+    def at_boundary(self):
+        """Whether the position that feed() returned is the start of an operation (it nearly always is)."""
+        return self.state == START
+
+    def feed(self, data, start, end, sink):
+        """Parse the whole operations in ``data[start:end)`` and call the sink for each.
+
+        Returns the position up to which bytes are consumed: ``end``, or the start of an operation that is
+        unfinished, parked by the sink or in error (``error`` is then set), or what follows one that the sink
+        stopped at. An exception of the sink passes through; the operation is then as if parked.
+        """
+        position = start
+        self.data = data
+        if self.error != 0:
+            return position
+        if self.scanned != 0 or self.need != 0 or self.state != START:
+            if position == end:
+                return position
+            position = self._any_operation(data, position, end, sink)
+            if self.halted:
+                return position
+        while position < end:
+            # The short way: a whole PUB, capitals, single spaces, CR LF. Whatever is not exactly so, wrong or
+            # only unusual or unfinished, falls through to _any_operation, which starts again from the name.
+            p = position + 4
+            if (
+                p < end
+                and data[position] == UPPER_P
+                and data[position + 1] == UPPER_U
+                and data[position + 2] == UPPER_B
+                and data[position + 3] == SPACE
+            ):
+                while p < end and data[p] > SPACE:
+                    p += 1
+                subject_end = p
+                reply_start = reply_end = p + 1
+                word = p = p + 1
+                size = 0
+                while p < end and ZERO <= data[p] <= NINE:
+                    size = size * 10 + (data[p] - ZERO)
+                    p += 1
+                if p < end and data[p] > CR:
+                    # Not a size: a reply subject, then the size.
+                    reply_start = word
+                    while p < end and data[p] > SPACE:
+                        p += 1
+                    reply_end = p
+                    word = p = p + 1
+                    size = 0
+                    while p < end and ZERO <= data[p] <= NINE:
+                        size = size * 10 + (data[p] - ZERO)
+                        p += 1
+                payload_start = p + 2
+                if (
+                    payload_start < end
+                    and data[p] == CR
+                    and data[p + 1] == LF
+                    and data[subject_end] == SPACE
+                    and data[word - 1] == SPACE
+                    and subject_end > position + 4
+                    and (reply_end > reply_start or reply_start == word)
+                    and 1 <= p - word <= SIZE_DIGITS_MAX
+                    and p - position - 4 <= self.control_line_size_max
+                ):
+                    self.total_size = size
+                    op_end = payload_start + self.total_size + 2
+                    if (
+                        self.total_size <= self.payload_size_max
+                        and op_end <= end
+                        and data[op_end - 2] == CR
+                        and data[op_end - 1] == LF
+                    ):
+                        self.op_start = position
+                        self.subject_start = position + 4
+                        self.subject_end = subject_end
+                        self.reply_start = reply_start
+                        self.reply_end = reply_end
+                        self.header_text_start = self.header_text_end = word
+                        self.size_text_start = word
+                        self.size_text_end = p
+                        self.header_size = -1
+                        self.payload_start = payload_start
+                        self.op_end = op_end
+                        self.canonical = True
+                        answer = sink.on_publish(self)
+                        if answer == PROCEED:
+                            position = op_end
+                            continue
+                        return position if answer == PARK else op_end
+            position = self._any_operation(data, position, end, sink)
+            if self.halted:
+                return position
+        return position
+
+    def _any_operation(self, data, position, end, sink):
+        """Parse one operation, whatever it is. Returns the new position; ``halted`` says to leave feed()."""
+        self.halted = True
+        if end - position < self.need:
+            # The control line was checked before; the CR behind the payload may have arrived.
+            if end - position == self.need - 1 and data[end - 1] != CR:
+                return self._fail(ERROR_UNKNOWN_OPERATION, position)
+            return position
+
+        # The name.
+        state = self.state
+        p = position
+        while state >= PUB_SPACE and p < end:
+            state = self.transitions[(state << 8) | data[p]]
+            p += 1
+        if state == WRONG:
+            return self._fail(ERROR_UNKNOWN_OPERATION, position)
+        if state > LAST_SETTLED:
+            return self._wait(state, position, end, state < START)
+
+        # The line. The first byte of an argument is never looked at as a line end.
+        self.op_start = position
+        if state < PING_LINE:
+            self.argument_start = p - 1
+        if p < position + self.scanned:
+            p = position + self.scanned
+        while p < end and data[p] != LF:
+            p += 1
+        if p == end:
+            if state >= PING_LINE:
+                return self._wait(state, position, end, True)
+            if self._argument_size(self.argument_start, end) > self.control_line_size_max:
+                return self._fail(ERROR_CONTROL_LINE, position)
+            return self._wait(state, position, end, False)
+        self.op_end = p + 1
+
+        # The argument, and the payload if there is one.
+        if state < PING_LINE:
+            self.argument_end = self.argument_start + self._argument_size(self.argument_start, p)
+            if self.argument_end - self.argument_start > self.control_line_size_max:
+                return self._fail(ERROR_CONTROL_LINE, position)
+            answer = self._argument(state)
+            if answer != 0:
+                return self._fail(answer, position)
+            if state <= HPUB_ARGUMENT:
+                answer = self._payload(position, end)
+                if answer != 0:
+                    return self._fail(answer, position)
+                if self.op_end > end:
+                    self.need = self.op_end - position
+                    return position
+
+        answer = self._dispatch(state, sink)
+        if answer == PARK:
+            self.scanned = 0
+            self.need = 0
+            return position
+        self.reset()
+        self.halted = answer == STOP
+        return self.op_end
+
+    def _dispatch(self, state, sink):
+        """Call the sink's method for an operation that is complete."""
+        if state <= HPUB_ARGUMENT:
+            return sink.on_publish(self)
+        if state == SUB_ARGUMENT:
+            return sink.on_subscribe(self)
+        if state == UNSUB_ARGUMENT:
+            return sink.on_unsubscribe(self)
+        if state == PING_LINE:
+            return sink.on_ping(self)
+        if state == PONG_LINE:
+            return sink.on_pong(self)
+        if state == CONNECT_ARGUMENT:
+            return sink.on_connect(self)
+        if state == INFO_ARGUMENT:
+            return sink.on_info(self)
+        if state == OK_LINE:
+            return sink.on_ok(self)
+        return sink.on_client_error(self)
+
+    def _fail(self, error, position):
+        """Stop for good."""
+        self.error = error
+        return position
+
+    def _wait(self, state, position, end, consumable):
+        """Leave feed() until more bytes arrive; give up the bytes of an endless blank or skipped line."""
+        if consumable and end - position > KEPT_SIZE_MAX:
+            self.state = state
+            self.scanned = 0
+            return end
+        self.scanned = end - position
+        return position
+
+    def _argument_size(self, start, end):
+        """Bytes of the argument whose line feed is (or will at the earliest be) at ``end``.
+
+        nats-server cuts one byte off the end if there is a CR *anywhere* behind the first byte. That is the
+        CR of the line end, but for odd input it is the last byte, whatever it is.
+        """
+        if end - 1 > start and self.data[end - 1] == CR:
+            return end - 1 - start
+        p = start + 1
+        while p < end and self.data[p] != CR:
+            p += 1
+        return end - start - (p < end)
+
+    def _argument(self, state):
+        """Take the argument apart; the error, or 0."""
+        if state == PUB_ARGUMENT:
+            return self._publish_argument(False)
+        if state == HPUB_ARGUMENT:
+            if not self.headers_supported:
+                return ERROR_HEADERS_UNSUPPORTED
+            return self._publish_argument(True)
+        if state == SUB_ARGUMENT:
+            return self._subscribe_argument()
+        if state == UNSUB_ARGUMENT:
+            return self._unsubscribe_argument()
+        return 0
+
+    def _publish_argument(self, with_header):
+        """``subject [reply] [#hdr] #total``: fields, sizes and limits; the error, or 0."""
+        count = self._split(False) - with_header
+        if count < 2 or count > 3:
+            return ERROR_ARGUMENT
+        self.size_text_start = self.word1_start
+        self.size_text_end = self.word1_end
+        self.total_size = self._number(self.word1_start, self.word1_end)
+        if with_header:
+            self.header_text_start = self.word2_start
+            self.header_text_end = self.word2_end
+            self.header_size = self._number(self.word2_start, self.word2_end)
+            if self.header_size < 0 or self.header_size > self.total_size:
+                return ERROR_ARGUMENT
+            self.word2_start, self.word2_end = self.word3_start, self.word3_end
+            self.word3_start, self.word3_end = self.word4_start, self.word4_end
+        else:
+            self.header_text_start = self.header_text_end = self.word1_start
+            self.header_size = -1
+        if self.total_size < 0:
+            return ERROR_ARGUMENT
+        if count == 3:
+            self.subject_start, self.subject_end = self.word3_start, self.word3_end
+            self.reply_start, self.reply_end = self.word2_start, self.word2_end
+        else:
+            self.subject_start, self.subject_end = self.word2_start, self.word2_end
+            self.reply_start = self.reply_end = self.header_text_start
+        if self.total_size > self.payload_size_max:
+            return ERROR_MAX_PAYLOAD
+        self.canonical = self._is_canonical()
+        return 0
+
+    def _is_canonical(self):
+        """Whether [subject_end + 1, the line's end) holds single spaces only and the line ends in CR LF."""
+        texts = (
+            (self.reply_end - self.reply_start)
+            + (self.reply_end > self.reply_start)
+            + (self.header_text_end - self.header_text_start)
+            + (self.header_size >= 0)
+            + (self.size_text_end - self.size_text_start)
+        )
+        return (
+            self.subject_end + 1 + texts == self.size_text_end
+            and self.size_text_end + 2 == self.op_end
+            and self.data[self.size_text_end] == CR
+            and self.data[self.size_text_start - 1] == SPACE
+            and self.data[self.header_text_start - 1] == SPACE
+        )
+
+    def _payload(self, position, end):
+        """Move ``op_end`` behind the payload and check those bytes after it that are there; the error, or 0."""
+        self.payload_start = self.op_end
+        self.op_end = self.payload_start + self.total_size + 2
+        tail = self.op_end - 2
+        if tail < end and self.data[tail] != CR:
+            return ERROR_UNKNOWN_OPERATION
+        if tail + 1 < end and self.data[tail + 1] != LF:
+            return ERROR_UNKNOWN_OPERATION
+        return 0
+
+    def _subscribe_argument(self):
+        """``subject [queue] sid``; the error, or 0."""
+        count = self._split(True)
+        if count < 2 or count > 3:
+            return ERROR_ARGUMENT
+        self.sid_start, self.sid_end = self.word1_start, self.word1_end
+        if count == 3:
+            self.queue_start, self.queue_end = self.word2_start, self.word2_end
+            self.subject_start, self.subject_end = self.word3_start, self.word3_end
+        else:
+            self.queue_start = self.queue_end = self.word1_start
+            self.subject_start, self.subject_end = self.word2_start, self.word2_end
+        return 0
+
+    def _unsubscribe_argument(self):
+        """``sid [max]``; the error, or 0. A max that is no number counts as absent."""
+        count = self._split(True)
+        if count < 1 or count > 2:
+            return ERROR_ARGUMENT
+        self.sid_start, self.sid_end = self.word1_start, self.word1_end
+        self.max_messages = -1
+        if count == 2:
+            self.sid_start, self.sid_end = self.word2_start, self.word2_end
+            self.max_messages = self._number(self.word1_start, self.word1_end)
+        return 0
+
+    def _split(self, line_ends_are_blanks):
+        """Find the words of the argument and keep the last four; their count, or -1.
+
+        SUB and UNSUB take a CR or LF inside the argument for a blank. Elsewhere it is refused (see the top).
+        """
+        count = 0
+        inside = False
+        for p in range(self.argument_start, self.argument_end):
+            byte = self.data[p]
+            if byte > SPACE:
+                blank = False
+            elif byte == CR or byte == LF:
+                if not line_ends_are_blanks:
+                    return -1
+                blank = True
+            else:
+                blank = byte == SPACE or byte == TAB
+            if blank == inside:
+                if blank:
+                    self.word1_end = p
+                else:
+                    self.word4_start, self.word4_end = self.word3_start, self.word3_end
+                    self.word3_start, self.word3_end = self.word2_start, self.word2_end
+                    self.word2_start, self.word2_end = self.word1_start, self.word1_end
+                    self.word1_start = p
+                    count += 1
+                inside = not blank
+        if inside:
+            self.word1_end = self.argument_end
+        return count
+
+    def _number(self, start, end):
+        """The value of a run of digits; -1 if it is empty, too long or holds anything else."""
+        if end == start or end - start > SIZE_DIGITS_MAX:
+            return -1
+        number = 0
+        for p in range(start, end):
+            digit = self.data[p] - ZERO
+            if digit < 0 or digit > 9:
+                return -1
+            number = number * 10 + digit
+        return number
