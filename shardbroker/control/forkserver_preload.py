@@ -1,0 +1,14 @@
+"""First module the forkserver imports: from here on it dies with the acceptor.
+
+The acceptor's pid comes by environment, because a preload module is only imported, never called.
+"""
+
+import os
+
+from shardbroker.control.parent_death import die_with_parent
+
+#: Name of the environment variable with the pid of the acceptor.
+ACCEPTOR_PID = "SHARDBROKER_ACCEPTOR_PID"
+
+if ACCEPTOR_PID in os.environ:
+    die_with_parent(int(os.environ[ACCEPTOR_PID]))
