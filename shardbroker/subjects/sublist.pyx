@@ -15,6 +15,7 @@ cimport cython
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from shardbroker.arrays cimport reserve
 from shardbroker.hashing cimport hash_bytes, mix_u64
 
 cdef enum:
@@ -213,22 +214,6 @@ cdef void queue_drop(Node *node, QueueGroup *group) noexcept nogil:
 
 
 # --- results --------------------------------------------------------------------------------------------
-cdef void *reserve(void *array, uint32_t count, uint32_t extra, uint32_t *capacity, size_t width) noexcept nogil:
-    """The array with room for ``extra`` more elements; NULL when out of memory, the old array stays."""
-    cdef uint64_t needed = <uint64_t>count + extra
-    cdef uint64_t grown = capacity[0]
-    cdef void *larger
-    if array != NULL and needed <= grown:
-        return array
-    grown = grown * 2 if grown >= 8 else 8
-    if grown < needed:
-        grown = needed
-    larger = realloc(array, grown * width)
-    if larger != NULL:
-        capacity[0] = <uint32_t>grown
-    return larger
-
-
 cdef int collect(Node *node, MatchResult *result) noexcept nogil:
     """Append the node's plain members to the result, and note its groups; -1 when out of memory."""
     cdef uint32_t count = node.plain.count
