@@ -14,6 +14,7 @@ cdef unsigned char LF
 cdef unsigned char ZERO
 cdef unsigned char NINE
 cdef unsigned char UPPER_B
+cdef unsigned char UPPER_H
 cdef unsigned char UPPER_P
 cdef unsigned char UPPER_U
 
@@ -99,6 +100,9 @@ cdef class Parser:
     cpdef bint at_boundary(self) noexcept
     cpdef void reset(self) noexcept
 
+    @cython.locals(p=Py_ssize_t, word=Py_ssize_t)
+    cdef Py_ssize_t _short_header_publish(self, const unsigned char *data, Py_ssize_t position,
+                                          Py_ssize_t end) noexcept
     @cython.locals(p=Py_ssize_t, state=int, answer=int)
     cdef Py_ssize_t _any_operation(self, const unsigned char *data, Py_ssize_t position, Py_ssize_t end,
                                    Sink sink) except -1

@@ -3,10 +3,10 @@
 One source, two ways to run: compiled (``parser.pxd`` gives the C types) and interpreted, where it serves the
 tests as their own second opinion. ``states.py`` draws the state machine.
 
-How a caller uses it. It reads into a buffer, calls ``feed(data, start, end, sink)`` and keeps what lies between
-the returned position and ``end``: the beginning of an operation that is not complete. Next time it passes the
-same bytes and more, at the same address or another. Because an unfinished operation stays whole in the buffer,
-a callback always sees its operation in one piece, and the parser remembers only *how far* it looked:
+How a caller uses it. It reads into a buffer, calls ``feed(data, start, end, sink)`` and keeps what lies
+between the returned position and ``end``: the beginning of an operation that is not complete. Next time it
+passes the same bytes and more, at the same address or another. Because an unfinished operation stays whole in
+the buffer, a callback sees its operation in one piece, and the parser remembers only *how far* it looked:
 ``scanned`` bytes without a line feed, or that the whole operation will have ``need`` bytes. Both are relative
 to the returned position and both are hints: after ``reset()`` the parser starts that operation anew and comes
 to the same result. A connection can therefore be moved to another process as nothing but its unread bytes.
@@ -61,6 +61,7 @@ LF = 0x0A
 ZERO = 0x30
 NINE = 0x39
 UPPER_B = 0x42
+UPPER_H = 0x48
 UPPER_P = 0x50
 UPPER_U = 0x55
 
@@ -86,7 +87,7 @@ class Parser:
         self.reset()
 
     def reset(self):
-        """Forget how far an unfinished operation was looked at. The next feed starts at an operation's start."""
+        """Forget how far an unfinished operation was looked at; the next feed begins at its start."""
         self.state = START
         self.scanned = 0
         self.need = 0
@@ -180,10 +181,73 @@ class Parser:
                             position = op_end
                             continue
                         return position if answer == PARK else op_end
+            elif p < end and data[position] == UPPER_H and self.headers_supported:
+                op_end = self._short_header_publish(data, position, end)
+                if op_end != 0:
+                    answer = sink.on_publish(self)
+                    if answer == PROCEED:
+                        position = op_end
+                        continue
+                    return position if answer == PARK else op_end
             position = self._any_operation(data, position, end, sink)
             if self.halted:
                 return position
         return position
+
+    def _short_header_publish(self, data, position, end):
+        """The short way for HPUB, all fields included; ``op_end``, or 0 for _any_operation to decide."""
+        p = position + 5
+        if (
+            p >= end
+            or data[position + 1] != UPPER_P
+            or data[position + 2] != UPPER_U
+            or data[position + 3] != UPPER_B
+            or data[position + 4] != SPACE
+        ):
+            return 0
+        self.op_start = position
+        self.subject_start = p
+        while p < end and data[p] > SPACE:
+            p += 1
+        self.subject_end = p
+        p += 1
+        self.reply_start = self.reply_end = word = p
+        while p < end and ZERO <= data[p] <= NINE:
+            p += 1
+        if p < end and data[p] > SPACE:
+            while p < end and data[p] > SPACE:
+                p += 1
+            self.reply_end = p
+            word = p = p + 1
+            while p < end and ZERO <= data[p] <= NINE:
+                p += 1
+        self.header_text_start = word
+        self.header_text_end = p
+        self.size_text_start = p = p + 1
+        while p < end and ZERO <= data[p] <= NINE:
+            p += 1
+        self.size_text_end = p
+        self.payload_start = p + 2
+        if (
+            self.payload_start >= end
+            or data[p] != CR
+            or data[p + 1] != LF
+            or self.subject_start == self.subject_end
+            or data[self.subject_end] != SPACE
+            or data[word - 1] != SPACE
+            or data[self.size_text_start - 1] != SPACE
+            or p - position - 5 > self.control_line_size_max
+        ):
+            return 0
+        self.header_size = self._number(word, self.header_text_end)
+        self.total_size = self._number(self.size_text_start, p)
+        if not 0 <= self.header_size <= self.total_size <= self.payload_size_max:
+            return 0
+        self.op_end = self.payload_start + self.total_size + 2
+        if self.op_end > end or data[self.op_end - 2] != CR or data[self.op_end - 1] != LF:
+            return 0
+        self.canonical = True
+        return self.op_end
 
     def _any_operation(self, data, position, end, sink):
         """Parse one operation, whatever it is. Returns the new position; ``halted`` says to leave feed()."""
@@ -357,7 +421,7 @@ class Parser:
         )
 
     def _payload(self, position, end):
-        """Move ``op_end`` behind the payload and check those bytes after it that are there; the error, or 0."""
+        """Move ``op_end`` behind the payload; check the bytes after it that are there; the error, or 0."""
         self.payload_start = self.op_end
         self.op_end = self.payload_start + self.total_size + 2
         tail = self.op_end - 2
@@ -404,12 +468,12 @@ class Parser:
             byte = self.data[p]
             if byte > SPACE:
                 blank = False
-            elif byte == CR or byte == LF:
+            elif byte in (CR, LF):
                 if not line_ends_are_blanks:
                     return -1
                 blank = True
             else:
-                blank = byte == SPACE or byte == TAB
+                blank = byte in (SPACE, TAB)
             if blank == inside:
                 if blank:
                     self.word1_end = p

@@ -22,8 +22,8 @@ Three facts of nats-server 2.15.1 are visible in the drawing:
 States up to LAST_SETTLED end the walk. A state from PUB_SPACE up asks for one more byte; the states after
 START are the beginnings of names and have no names of their own.
 
-This file is not compiled (it has no ``.pxd``), so that tests and tools can read the numbers. Cython code takes
-those that it needs at compile time from ``constants.pxd``; ``tests/protocol/test_states.py`` compares the two.
+This file is not compiled (it has no ``.pxd``), so that tests and tools can read the numbers. Cython code
+takes those that it needs at compile time from ``constants.pxd``; ``tests/protocol/test_states.py`` compares.
 """
 
 # What a sink answers: go on, keep this operation for the next feed, or take it and return at once.
