@@ -1,33 +1,20 @@
 """Which workers have subscribers for a subject: one shared table per worker, one filter, version counters.
 
-Segment of one worker (written by it alone, read by all; offsets from its start):
+Entries (interest_table.pxd) with queue 0 are plain interest; queue groups are further entries with the same
+key, an odd queue for members that will reach an UNSUB max ("limited"), the even one below it for the others.
 
-    0      header: magic u64, layout version u32, worker u32, live entries u64, dead entries u64, backed bytes u64
-    4096   descriptors u64[256]: generation 27 | log2 of capacity 5 | place 32, in units of 256 bytes
-    8192   arrays of Entry, a power of two of them (16 at least), no more than half taken; one per partition
-
-Entry, 16 bytes: key u64 (0: never used), value u64 = queue 40 | count 24. The value is read by one atomic
-load. Queue 0 is plain interest; queue groups are further entries with the same key, an odd queue for members
-that will reach an UNSUB max ("limited"), the even one below it for the others.
-
-On the board: filter u64[2^20], bit w of a word = worker w may have an entry whose key leads there;
-versions u64[4096] of literal subjects and u64[4096] of wildcard prefixes.
+On the board: versions u64[4096] of literal subjects and u64[4096] of wildcard prefixes.
 """
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from shardbroker.shm.atomics cimport load_acquire_u64
+from shardbroker.shm.interest_table cimport InterestTable
 from shardbroker.shm.layout cimport WORKERS_MAX
 
 cdef enum:
-    INTEREST_PARTITIONS = 256  # partition = key >> 56; growth moves one at a time
-    SIZE_CLASSES = 28  # log2 of the largest array, in entries
     STAMP_SLOTS = 4  # the literal subject; wildcards below account, token 1, tokens 1-2
-
-cdef struct Entry:
-    uint64_t key
-    uint64_t value
 
 cdef struct InterestMembers:
     uint32_t worker
@@ -64,20 +51,6 @@ cdef struct RouteStamp:
     uint64_t versions[STAMP_SLOTS]
     uint64_t peers_epoch  # counts set_peer and clear_peer of this process
 
-cdef struct OwnPartition:
-    # The writer's private knowledge of a partition.
-    uint32_t used  # entries with a key
-    uint32_t live  # entries with a count
-
-cdef struct FreedArray:
-    uint64_t freed_ns  # monotonic; 0: its memory has been returned
-    uint32_t place  # in units
-
-cdef struct FreeList:
-    FreedArray *arrays  # of one size
-    uint32_t count
-    uint32_t capacity
-
 cdef void remote_interest_init(RemoteInterest *interest) noexcept nogil
 cdef void remote_interest_free(RemoteInterest *interest) noexcept nogil
 
@@ -86,23 +59,12 @@ cdef void remote_interest_free(RemoteInterest *interest) noexcept nogil
 cdef class InterestDirectory:
     cdef:
         readonly uint32_t worker_index
-        readonly uint64_t live  # entries in the own table
-        readonly uint64_t dead
-        readonly uint64_t backed  # bytes of the own segment that have memory
+        readonly InterestTable table  # the own one
         readonly uint64_t attached  # bit w: worker w can be asked
         uint64_t *versions
         uint64_t *filter
         uint64_t seed
         uint64_t peers_epoch
-        # Own segment.
-        uint8_t *segment
-        uint64_t segment_size
-        uint64_t next_place  # bytes; space behind it was never used
-        uint64_t backed_end  # bytes; up to here space was given memory when it was new
-        int segment_fd
-        uint8_t *filter_counts  # own entries per filter word; 255 stays 255
-        OwnPartition partitions[INTEREST_PARTITIONS]
-        FreeList freed[SIZE_CLASSES]
         # Peers.
         uint8_t *peers[WORKERS_MAX]
         uint64_t peer_sizes[WORKERS_MAX]
@@ -137,16 +99,6 @@ cdef class InterestDirectory:
     cdef uint64_t token_term(self, const uint8_t *token, uint32_t size, uint32_t index) noexcept nogil
     cdef uint64_t star_term(self, uint32_t index) noexcept nogil
     cdef uint64_t rest_term(self, uint32_t index) noexcept nogil
-    # Private: the own table.
-    cdef int entry_change(self, uint64_t key, uint64_t queue, int32_t delta) noexcept nogil
-    cdef int count_change(self, uint64_t key, Entry *entry, uint64_t count, int32_t delta) noexcept nogil
-    cdef int partition_rebuild(self, uint32_t index, uint32_t class_wanted) noexcept nogil
-    cdef int64_t array_take(self, uint32_t size_class) noexcept nogil
-    cdef int64_t array_reuse(self, uint32_t size_class) noexcept nogil
-    cdef void array_give(self, uint32_t place, uint32_t size_class) noexcept nogil
-    cdef int back(self, uint64_t start, uint64_t end) noexcept nogil
-    cdef void filter_add(self, uint64_t key) noexcept nogil
-    cdef void filter_drop(self, uint64_t key) noexcept nogil
     cdef int prefixes_change(
         self, uint32_t account, const uint8_t *subject, uint32_t size, int32_t delta
     ) noexcept nogil
