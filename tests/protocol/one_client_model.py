@@ -5,9 +5,8 @@ changes a MSG, a missing operation changes the number of +OK, an error changes t
 the parser therefore ends in bytes that can be compared with those of the real server.
 """
 
-import json
-
-from shardbroker.protocol import states
+from shardbroker.errors import ProtocolError
+from shardbroker.protocol import connect_options, server_info, states, writer
 
 ERROR_TEXTS = {
     states.ERROR_UNKNOWN_OPERATION: b"-ERR 'Unknown Protocol Operation'\r\n",
@@ -25,6 +24,7 @@ class OneClientModel:
         self.kept = b""  # what the parser left unconsumed
         self.output = b""
         self.closed = False
+        self.options = connect_options.DEFAULTS
         self.subscriptions: dict[bytes, list] = {}  # sid: [subject, messages received, max or 0]
 
     def receive(self, data: bytes) -> None:
@@ -49,39 +49,57 @@ class OneClientModel:
     def _act(self, record: tuple) -> None:
         name = record[0]
         if name in ("PUB", "HPUB"):
-            self.output += b"+OK\r\n"
+            self._say_ok()
             self._deliver(*record[1:8])
         elif name == "SUB":
             subject, _queue, sid = record[1:]
-            self.output += b"+OK\r\n"
+            self._say_ok()
             self.subscriptions.setdefault(sid, [subject, 0, 0])
         elif name == "UNSUB":
             sid, max_messages = record[1:]
-            self.output += b"+OK\r\n"
+            self._say_ok()
             if sid in self.subscriptions:
                 if max_messages > self.subscriptions[sid][1]:
                     self.subscriptions[sid][2] = max_messages
                 else:
                     del self.subscriptions[sid]
         elif name == "PING":
-            self.output += b"PONG\r\n"
+            self.output += writer.PONG_LINE
         elif name == "CONNECT":
             self._connect(record[1])
         elif name == "INFO":
-            self.closed = not _is_json_object(record[1])
+            self.closed = not server_info.is_acceptable_info(record[1])
         elif name == "-ERR":
             self.closed = True
 
     def _connect(self, argument: bytes) -> None:
-        if not _is_json_object(argument):
+        try:
+            self.options = options = connect_options.parse_connect(argument, self.options)
+        except ProtocolError:
             self.closed = True
             return
-        # A later CONNECT changes what it names; the subscriptions made before it are gone.
-        self.parser.headers_supported = json.loads(argument).get("headers", self.parser.headers_supported)
+        # The subscriptions made before another CONNECT are gone.
         self.subscriptions.clear()
-        self.output += b"+OK\r\n"
+        self.parser.headers_supported = options.headers
+        error = None
+        if options.account or options.new_account:
+            error = "Authorization Violation"
+        elif options.protocol not in (0, 1):
+            error = "invalid client protocol"
+        elif options.no_responders and not options.headers:
+            error = "no responders requires headers support"
+        if error:
+            self.output += writer.error_line(error)
+            self.closed = True
+        self._say_ok()
+
+    def _say_ok(self) -> None:
+        if self.options.verbose and not self.closed:
+            self.output += writer.OK_LINE
 
     def _deliver(self, subject, reply, header_text, size_text, header_size, _total_size, payload) -> None:
+        if not self.options.echo:
+            return
         for sid, subscription in list(self.subscriptions.items()):
             pattern, count, max_messages = subscription
             # A subject with an empty token is published to nobody, not even to ">".
@@ -94,10 +112,3 @@ class OneClientModel:
             name = b"HMSG" if header_size > 0 else b"MSG"
             words = [name, subject, sid, reply, sizes] if reply else [name, subject, sid, sizes]
             self.output += b" ".join(words) + b"\r\n" + payload + b"\r\n"
-
-
-def _is_json_object(text: bytes) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False

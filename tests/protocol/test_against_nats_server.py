@@ -157,6 +157,15 @@ def test_cut_at_every_byte(server, modules):
     assert not lines, report(lines)
 
 
+def test_connect_and_info(server, modules):
+    """The JSON of CONNECT and INFO: what is taken, what it changes, what closes the connection."""
+    probe = b"SUB > 1\r\nHPUB foo 12 12\r\nNATS/1.0\r\n\r\n\r\n"
+    scripts = [[b"CONNECT " + argument + b"\r\n", probe] for argument in wire_cases.CONNECT_ARGUMENTS]
+    scripts += [[b"INFO " + argument + b"\r\n", probe] for argument in wire_cases.INFO_ARGUMENTS]
+    lines = differences(server.port, modules, scripts)
+    assert not lines, report(lines)
+
+
 def test_without_connect(server, modules):
     """Without CONNECT, and with headers not asked for, HPUB closes without a word."""
     hpub = b"HPUB foo 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"
