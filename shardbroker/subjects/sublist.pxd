@@ -14,48 +14,18 @@ Not thread-safe, not shared: memory of one process. The owner keeps every Sublis
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+
+from shardbroker.subjects.match_result cimport (
+    MatchGroup,
+    MatchResult,
+    match_result_clear,
+    match_result_free,
+    match_result_init,
+)
+from shardbroker.subjects.member_list cimport MemberList, QueueTable, SublistItem
 
 cdef enum:
     PARTITIONS = 256  # of the hash table; a rehash touches 1/256 of the subscriptions
-
-cdef struct SublistItem:
-    # First member of the owner's Subscription struct.
-    uint32_t position  # index in its member list, kept by the sublist: removal is a swap with the last
-
-cdef struct MatchGroup:
-    uint64_t queue_id
-    uint32_t start  # first member in MatchResult.members
-    uint32_t count  # members
-
-cdef struct MemberList:
-    SublistItem **items  # capacity 0: not an array, the pointer *is* the only member
-    uint32_t count  # members
-    uint32_t capacity  # of the array, in members
-
-cdef struct MatchResult:
-    # What match() appends to. Zeroed by the owner at first (match_result_init), its arrays are kept from
-    # one match to the next, and freed by match_result_free.
-    SublistItem **plain
-    uint32_t plain_count
-    uint32_t plain_capacity
-    SublistItem **members  # of all groups, group after group
-    uint32_t members_count
-    uint32_t members_capacity
-    MatchGroup *groups  # ordered by nothing; each queue_id once per call of match()
-    uint32_t group_count
-    uint32_t group_capacity
-    QueueGroup *found  # scratch of match(): groups before those of equal queue_id are merged
-    uint32_t found_count
-    uint32_t found_capacity
-
-cdef struct QueueGroup:
-    uint64_t queue_id  # 0: free slot
-    MemberList members
-
-cdef struct QueueTable:
-    uint32_t count  # groups
-    uint32_t capacity  # slots, a power of two; followed by that many QueueGroup
 
 cdef struct Branch:
     Node *star  # child for `*`
@@ -79,18 +49,6 @@ cdef struct Partition:
     Slot *slots
     uint32_t capacity  # slots, a power of two or 0
     uint32_t used  # slots taken
-
-cdef inline void match_result_init(MatchResult *result) noexcept nogil:
-    """Make an empty result without arrays."""
-    memset(result, 0, sizeof(MatchResult))
-
-
-cdef inline void match_result_clear(MatchResult *result) noexcept nogil:
-    """Forget the matches, keep the arrays."""
-    result.plain_count = result.members_count = result.group_count = result.found_count = 0
-
-
-cdef void match_result_free(MatchResult *result) noexcept nogil
 
 
 @cython.final

@@ -12,11 +12,21 @@ same thing twice.
 import os
 
 cimport cython
-from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from shardbroker.arrays cimport reserve
 from shardbroker.hashing cimport hash_bytes, mix_u64
+from shardbroker.subjects.match_result cimport match_result_add, match_result_free, match_result_merge
+from shardbroker.subjects.member_list cimport (
+    QueueGroup,
+    members_add,
+    members_free,
+    members_remove,
+    queue_drop,
+    queue_ensure,
+    queue_get,
+    queue_table_free,
+)
 
 cdef enum:
     NODE_EDGE  # found in the hash table: a literal pattern or a literal token
@@ -74,236 +84,16 @@ cdef inline bint has_wildcard(const uint8_t *subject, uint32_t size) noexcept no
     return False
 
 
-# --- member lists ---------------------------------------------------------------------------------------
-cdef inline SublistItem **members_of(MemberList *members) noexcept nogil:
-    """The members as an array, which a list of one does not have."""
-    return members.items if members.capacity else <SublistItem **>&members.items
-
-
-cdef int members_add(MemberList *members, SublistItem *item) noexcept nogil:
-    """Append; -1 when out of memory."""
-    cdef SublistItem **items
-    cdef uint32_t capacity
-    if members.count == 0 and members.capacity == 0:
-        members.items = <SublistItem **>item
-    else:
-        if members.capacity == 0:
-            items = <SublistItem **>malloc(2 * sizeof(SublistItem *))
-            if items == NULL:
-                return -1
-            items[0] = <SublistItem *>members.items
-            members.items = items
-            members.capacity = 2
-        elif members.count == members.capacity:
-            capacity = members.capacity * 2
-            items = <SublistItem **>realloc(members.items, capacity * sizeof(SublistItem *))
-            if items == NULL:
-                return -1
-            members.items = items
-            members.capacity = capacity
-        members.items[members.count] = item
-    item.position = members.count
-    members.count += 1
-    return 0
-
-
-cdef int members_remove(MemberList *members, SublistItem *item) noexcept nogil:
-    """Take out by swapping in the last; -1 if the item is not in."""
-    cdef SublistItem **items = members_of(members)
-    cdef SublistItem *last
-    cdef uint32_t capacity
-    if item.position >= members.count or items[item.position] != item:
-        return -1
-    members.count -= 1
-    last = items[members.count]
-    items[item.position] = last
-    last.position = item.position
-    if members.capacity == 0:
-        members.items = NULL
-    elif members.count <= 1:
-        last = items[0] if members.count else NULL
-        free(members.items)
-        members.items = <SublistItem **>last
-        members.capacity = 0
-    elif members.count <= members.capacity // 4:
-        capacity = members.capacity // 2
-        items = <SublistItem **>realloc(members.items, capacity * sizeof(SublistItem *))
-        if items != NULL:
-            members.items = items
-            members.capacity = capacity
-    return 0
-
-
-cdef inline void members_free(MemberList *members) noexcept nogil:
-    if members.capacity:
-        free(members.items)
-
-
-# --- queue groups of one node ---------------------------------------------------------------------------
-cdef inline QueueGroup *queue_slots(QueueTable *table) noexcept nogil:
-    return <QueueGroup *>(table + 1)
-
-
-cdef inline QueueGroup *queue_find(QueueTable *table, uint64_t queue_id) noexcept nogil:
-    """The slot of that group, or the free slot where it belongs."""
-    cdef QueueGroup *slots = queue_slots(table)
-    cdef uint32_t mask = table.capacity - 1
-    cdef uint32_t index = <uint32_t>mix_u64(queue_id) & mask
-    while slots[index].queue_id != 0 and slots[index].queue_id != queue_id:
-        index = (index + 1) & mask
-    return &slots[index]
-
-
-cdef QueueTable *queue_table_new(uint32_t capacity) noexcept nogil:
-    cdef QueueTable *table = <QueueTable *>calloc(1, sizeof(QueueTable) + capacity * sizeof(QueueGroup))
-    if table != NULL:
-        table.capacity = capacity
-    return table
-
-
-cdef QueueGroup *queue_ensure(Node *node, uint64_t queue_id) noexcept nogil:
-    """The group of that id, made if it is new; NULL when out of memory."""
-    cdef QueueTable *old = node.groups
-    cdef QueueTable *table
-    cdef QueueGroup *group
-    cdef uint32_t index
-    if old != NULL:
-        group = queue_find(old, queue_id)
-        if group.queue_id != 0:
-            return group
-    if old == NULL or (old.count + 1) * 4 > old.capacity * 3:
-        table = queue_table_new(2 if old == NULL else old.capacity * 2)
-        if table == NULL:
-            return NULL
-        if old != NULL:
-            for index in range(old.capacity):
-                if queue_slots(old)[index].queue_id != 0:
-                    queue_find(table, queue_slots(old)[index].queue_id)[0] = queue_slots(old)[index]
-            table.count = old.count
-            free(old)
-        node.groups = table
-    group = queue_find(node.groups, queue_id)
-    group.queue_id = queue_id
-    group.members = MemberList(NULL, 0, 0)
-    node.groups.count += 1
-    return group
-
-
-cdef void queue_drop(Node *node, QueueGroup *group) noexcept nogil:
-    """Take out an empty group: slots behind it move up, so that no search stops too early."""
-    cdef QueueTable *table = node.groups
-    cdef QueueGroup *slots = queue_slots(table)
-    cdef uint32_t mask = table.capacity - 1
-    cdef uint32_t hole = <uint32_t>(group - slots)
-    cdef uint32_t index = hole
-    cdef uint32_t home
-    table.count -= 1
-    if table.count == 0:
-        free(table)
-        node.groups = NULL
-        return
-    while True:
-        index = (index + 1) & mask
-        if slots[index].queue_id == 0:
-            break
-        home = <uint32_t>mix_u64(slots[index].queue_id) & mask
-        if ((index - home) & mask) >= ((index - hole) & mask):
-            slots[hole] = slots[index]
-            hole = index
-    slots[hole].queue_id = 0
-
-
-# --- results --------------------------------------------------------------------------------------------
-cdef int collect(Node *node, MatchResult *result) noexcept nogil:
-    """Append the node's plain members to the result, and note its groups; -1 when out of memory."""
-    cdef uint32_t count = node.plain.count
-    cdef uint32_t index
-    cdef QueueGroup *slots
-    cdef void *array
-    if count:
-        array = reserve(result.plain, result.plain_count, count, &result.plain_capacity, sizeof(SublistItem *))
-        if array == NULL:
-            return -1
-        result.plain = <SublistItem **>array
-        memcpy(result.plain + result.plain_count, members_of(&node.plain), count * sizeof(SublistItem *))
-        result.plain_count += count
-    if node.groups != NULL:
-        count = node.groups.count
-        array = reserve(result.found, result.found_count, count, &result.found_capacity, sizeof(QueueGroup))
-        if array == NULL:
-            return -1
-        result.found = <QueueGroup *>array
-        slots = queue_slots(node.groups)
-        for index in range(node.groups.capacity):
-            if slots[index].queue_id != 0:
-                result.found[result.found_count] = slots[index]
-                result.found_count += 1
-    return 0
-
-
-cdef int by_queue_id(const void *left, const void *right) noexcept nogil:
-    cdef uint64_t left_id = (<const QueueGroup *>left).queue_id
-    cdef uint64_t right_id = (<const QueueGroup *>right).queue_id
-    return (left_id > right_id) - (left_id < right_id)
-
-
-cdef int merge_groups(MatchResult *result) noexcept nogil:
-    """Turn the noted groups into groups of the result, equal ids into one; -1 when out of memory."""
-    cdef uint32_t count = result.found_count
-    cdef uint32_t index
-    cdef QueueGroup *found
-    cdef MatchGroup *group = NULL
-    cdef void *array
-    if count == 0:
-        return 0
-    if count > 1:
-        qsort(result.found, count, sizeof(QueueGroup), by_queue_id)
-    array = reserve(result.groups, result.group_count, count, &result.group_capacity, sizeof(MatchGroup))
-    if array == NULL:
-        return -1
-    result.groups = <MatchGroup *>array
-    for index in range(count):
-        found = &result.found[index]
-        array = reserve(
-            result.members, result.members_count, found.members.count,
-            &result.members_capacity, sizeof(SublistItem *),
-        )
-        if array == NULL:
-            return -1
-        result.members = <SublistItem **>array
-        if group == NULL or group.queue_id != found.queue_id:
-            group = &result.groups[result.group_count]
-            group[0] = MatchGroup(found.queue_id, result.members_count, 0)
-            result.group_count += 1
-        # A list of one lives inside its MemberList: take it from the copy in `found`.
-        memcpy(
-            result.members + result.members_count, members_of(&found.members),
-            found.members.count * sizeof(SublistItem *),
-        )
-        result.members_count += found.members.count
-        group.count += found.members.count
-    result.found_count = 0
-    return 0
-
-
-cdef void match_result_free(MatchResult *result) noexcept nogil:
-    """Give the arrays back; the result is empty and usable afterwards."""
-    free(result.plain)
-    free(result.members)
-    free(result.groups)
-    free(result.found)
-    match_result_init(result)
+# --- nodes ----------------------------------------------------------------------------------------------
+cdef inline int collect(Node *node, MatchResult *result) noexcept nogil:
+    """Append the node's subscriptions to the result; -1 when out of memory."""
+    return match_result_add(result, &node.plain, node.groups)
 
 
 cdef void node_free(Node *node) noexcept nogil:
     """Free a node and what hangs off it but in the hash table: its `*` and `>` children."""
-    cdef uint32_t index
     members_free(&node.plain)
-    if node.groups != NULL:
-        for index in range(node.groups.capacity):
-            if queue_slots(node.groups)[index].queue_id != 0:
-                members_free(&queue_slots(node.groups)[index].members)
-        free(node.groups)
+    queue_table_free(node.groups)
     if node.branch != NULL:
         if node.branch.star != NULL:
             node_free(node.branch.star)
@@ -521,10 +311,10 @@ cdef class Sublist:
         if queue_id == 0:
             status = members_add(&node.plain, item)
         else:
-            group = queue_ensure(node, queue_id)
+            group = queue_ensure(&node.groups, queue_id)
             status = -1 if group == NULL else members_add(&group.members, item)
             if status < 0 and group != NULL and group.members.count == 0:
-                queue_drop(node, group)
+                queue_drop(&node.groups, group)
         if status < 0:
             self.prune(node)
             raise MemoryError("subscription list")
@@ -541,13 +331,11 @@ cdef class Sublist:
             if members_remove(&node.plain, item) < 0:
                 return -1
         else:
-            if node.groups == NULL:
-                return -1
-            group = queue_find(node.groups, queue_id)
-            if group.queue_id == 0 or members_remove(&group.members, item) < 0:
+            group = queue_get(node.groups, queue_id)
+            if group == NULL or members_remove(&group.members, item) < 0:
                 return -1
             if group.members.count == 0:
-                queue_drop(node, group)
+                queue_drop(&node.groups, group)
         self.prune(node)
         self.subscriptions -= 1
         self.removes += 1
@@ -562,7 +350,7 @@ cdef class Sublist:
         if self.root.branch != NULL and not has_empty_token(subject, size):
             if self.match_below(&self.root, subject, size, 0, result) < 0:
                 return -1
-        return merge_groups(result)
+        return match_result_merge(result)
 
     cdef int match_below(
         self, Node *node, const uint8_t *subject, uint32_t size, uint32_t start, MatchResult *result
