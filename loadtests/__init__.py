@@ -1,0 +1,1 @@
+"""Load tests: locust scenarios, the comparison with nats-server, and micro benchmarks. See README.md."""

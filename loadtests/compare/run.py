@@ -1,0 +1,107 @@
+"""Runs the chosen cases in interleaved pairs and returns the results as plain data, ready for JSON.
+
+    for each case:  prepare (peer)                        only some cases: find a rate both must stand
+                    pair 1: ours, peer
+                    pair 2: peer, ours                    the order turns, so that no side is always first
+                    ...
+
+Every sample gets a freshly started server, so that no case inherits the memory or the connections of another.
+A sample that fails is kept with its reason and counts as missing; the others go on.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from loadtests.compare.cases import Case
+from loadtests.compare.machine import describe_machine, describe_run
+from loadtests.compare.meter import machine_busy_ns
+from loadtests.compare.wire import LoadError
+from loadtests.servers import ServerError, ServerSpec
+
+format_version = 1
+sides = ("ours", "peer")
+
+Progress = Callable[[str], None]
+
+
+def run_cases(
+    chosen: list[Case],
+    servers: dict[str, ServerSpec],
+    *,
+    pairs: int,
+    seconds: float,
+    command_line: list[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measure and return the results document; `servers` maps "ours" and "peer" to what is to be started."""
+    results: dict[str, Any] = {
+        "format": format_version,
+        **describe_run(command_line),
+        "machine": describe_machine(),
+        "servers": {
+            side: {"name": spec.name, "command": list(spec.command), "version": spec.version()}
+            for side, spec in servers.items()
+        },
+        "pairs": pairs,
+        "seconds": seconds,
+        "cases": [],
+    }
+    for case in chosen:
+        results["cases"].append(_run_case(case, servers, pairs, seconds, progress))
+    results["duration_s"] = round(time.time() - results["start_s"], 1)
+    return results
+
+
+def _run_case(
+    case: Case, servers: dict[str, ServerSpec], pairs: int, seconds: float, progress: Progress
+) -> dict[str, Any]:
+    samples: dict[str, list[dict]] = {side: [] for side in sides}
+    failure = _prepare(case, servers["peer"], seconds)
+    for pair in range(pairs):
+        for side in sides if pair % 2 == 0 else reversed(sides):
+            progress(f"{case.name} {pair + 1}/{pairs} {servers[side].name}")
+            samples[side].append({"failure": failure} if failure else _sample(case, servers[side], seconds))
+    return {
+        "name": case.name,
+        "title": case.title,
+        "sweep": case.sweep,
+        "x": case.x,
+        "goals": [asdict(goal) for goal in case.goals],
+        "samples": samples,
+    }
+
+
+def _prepare(case: Case, peer: ServerSpec, seconds: float) -> str:
+    if case.prepare is None:
+        return ""
+    try:
+        with peer.running() as server:
+            case.prepare(server, seconds)
+    except (LoadError, ServerError, OSError) as error:
+        return f"prepare: {error}"
+    return ""
+
+
+def _sample(case: Case, spec: ServerSpec, seconds: float) -> dict[str, Any]:
+    busy_ns, own_ns, start = machine_busy_ns(), _own_cpu_ns(), time.monotonic()
+    try:
+        with spec.running(with_monitor=case.with_monitor) as server:
+            sample: dict[str, Any] = dict(case.run(server, seconds))
+    except (LoadError, ServerError, OSError) as error:
+        return {"failure": f"{type(error).__name__}: {error}"}
+    foreign_ns = (machine_busy_ns() - busy_ns) - (_own_cpu_ns() - own_ns)
+    # Cores kept busy by others meanwhile: a sample with more than a few hundredths is a disturbed one.
+    sample["foreign_cores"] = round(max(0.0, foreign_ns / 1e9 / (time.monotonic() - start)), 3)
+    return sample
+
+
+def _own_cpu_ns() -> int:
+    """CPU of this process and of all that it has waited for: load processes and servers."""
+    used = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        used += usage.ru_utime + usage.ru_stime
+    return int(used * 1e9)
