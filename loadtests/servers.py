@@ -39,13 +39,12 @@ class ServerSpec:
     command: tuple[str, ...]
 
     def version(self) -> str:
-        """First line of `COMMAND --version`, or why there is none."""
+        """What `COMMAND --version` says, or why there is none."""
         try:
             done = subprocess.run([*self.command, "--version"], capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"unknown: {error}"
-        lines = (done.stdout or done.stderr).strip().splitlines()
-        return lines[0] if lines else "unknown"
+        return ", ".join((done.stdout or done.stderr).split("\n")[:2]).strip(", ") or "unknown"
 
     @contextlib.contextmanager
     def running(self, *, with_monitor: bool = False) -> Iterator["RunningServer"]:

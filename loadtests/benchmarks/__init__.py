@@ -1,0 +1,1 @@
+"""Micro benchmarks of single modules inside one process: `python -m loadtests.benchmarks [NAME...]`."""
