@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from shardbroker.shm.atomics cimport load_acquire_u64
 from shardbroker.shm.interest_table cimport InterestTable
-from shardbroker.shm.layout cimport WORKERS_MAX
+from shardbroker.shm.offsets cimport WORKERS_MAX
 
 cdef enum:
     STAMP_SLOTS = 4  # the literal subject; wildcards below account, token 1, tokens 1-2

@@ -37,7 +37,7 @@ from shardbroker.shm.interest_table cimport (
     table_view,
     view_changed,
 )
-from shardbroker.shm.layout cimport BOARD_FILTER, BOARD_SEED, BOARD_VERSIONS
+from shardbroker.shm.offsets cimport BOARD_FILTER, BOARD_SEED, BOARD_VERSIONS
 
 cdef extern from *:
     """

@@ -1,0 +1,230 @@
+"""Routes of recent subjects, see route_cache.pxd.
+
+Four ways a set, 8192 sets: recent subjects up to about 32 thousand keep their routes. A set's four hashes
+and pointers are one cache line. A subject not found costs a match in the local sublist and a walk of the
+interest directory (RINGS.md: 100-500 ns); every reply subject of a request is such a miss.
+
+Validity. Any change of interest anywhere bumps a version on the board before it is confirmed to its client
+(interest_directory). A route carries the versions it was built under; `next_epoch` is called for each read
+of a socket and for each local change, and the first use of a route in an epoch compares them.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from shardbroker.hashing cimport hash_bytes
+from shardbroker.routing.delivery_target cimport SUBSCRIPTION_LINGERING, Subscription, subscription_queue
+from shardbroker.shm.interest_directory cimport (
+    InterestDirectory,
+    RemoteInterest,
+    RouteStamp,
+    remote_interest_free,
+    remote_interest_init,
+)
+from shardbroker.subjects.sublist cimport (
+    MatchResult,
+    Sublist,
+    match_result_clear,
+    match_result_free,
+    match_result_init,
+)
+
+cdef enum:
+    ROUTE_SETS = 8192  # a power of two; times ROUTE_WAYS routes
+
+
+cdef class RouteCache:
+    """`directory` answers for other workers; sublists for the clients here. `seed` is the board's."""
+
+    def __cinit__(self, InterestDirectory directory, uint64_t seed):
+        self.directory = directory
+        self.seed = seed
+        self.sublists = {}
+        self.epoch = 1
+        self.set_mask = ROUTE_SETS - 1
+        self.sets = <RouteSet *> calloc(ROUTE_SETS, sizeof(RouteSet))
+        if self.sets == NULL:
+            raise MemoryError("no memory for the route cache")
+        match_result_init(&self.result)
+        remote_interest_init(&self.remote)
+        self.default_sublist = self.sublist(0)
+
+    def __dealloc__(self):
+        if self.sets != NULL:
+            self.clear()
+            free(self.sets)
+        match_result_free(&self.result)
+        remote_interest_free(&self.remote)
+
+    cdef Sublist sublist(self, uint32_t account):
+        """The sublist of an account, made at first use."""
+        found = self.sublists.get(account)
+        if found is None:
+            found = self.sublists[account] = Sublist(self.seed)
+        return found
+
+    cdef void next_epoch(self) noexcept:
+        """Let every route be checked once before its next use."""
+        self.epoch += 1
+        self.last = NULL
+
+    cdef void clear(self) noexcept:
+        """Forget all routes."""
+        cdef uint64_t i
+        cdef int way
+        self.last = NULL
+        for i in range(ROUTE_SETS):
+            for way in range(ROUTE_WAYS):
+                free(self.sets[i].routes[way])
+                self.sets[i].routes[way] = NULL
+                self.sets[i].hashes[way] = 0
+
+    cdef Route *find(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept:
+        """The valid route of a subject, or NULL when memory is exhausted.
+
+        `hash[0]` is hash_bytes(subject, seed), or 0 for "work it out", and is the hash afterwards. The
+        route stays in place until the next call of find.
+        """
+        cdef RouteSet *group
+        cdef Route *route = self.last
+        cdef int way
+        if route != NULL and route.subject_size == size and route.account == account:
+            if memcmp(route.subject, subject, size) == 0:
+                hash[0] = route.hash
+                self.hits += 1
+                return route
+        if hash[0] == 0:
+            hash[0] = hash_bytes(subject, size, self.seed) | 1
+        group = &self.sets[(hash[0] >> 20) & self.set_mask]
+        for way in range(ROUTE_WAYS):
+            if group.hashes[way] != hash[0]:
+                continue
+            route = group.routes[way]
+            if route.subject_size != size or route.account != account or memcmp(route.subject, subject, size):
+                continue
+            if route.epoch != self.epoch:
+                if route.generation != self.generation or not self.directory.current(&route.stamp):
+                    break
+                route.epoch = self.epoch
+            self.hits += 1
+            self.last = route
+            return route
+        else:
+            way = ROUTE_WAYS
+        self.misses += 1
+        route = self.build(account, subject, size, hash[0])
+        if route == NULL:
+            return NULL
+        if way == ROUTE_WAYS:
+            # Not there: into a free way, else over the next victim in turn.
+            for way in range(ROUTE_WAYS):
+                if group.routes[way] == NULL:
+                    break
+            else:
+                way = <int> (self.next_way & (ROUTE_WAYS - 1))
+                self.next_way += 1
+        free(group.routes[way])
+        group.routes[way] = route
+        group.hashes[way] = hash[0]
+        self.last = route
+        return route
+
+    cdef Route *build(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t hash) noexcept:
+        """Match here and ask the directory; one block of memory with everything."""
+        cdef Route *route
+        cdef Subscription *member
+        cdef MatchResult *result = &self.result
+        cdef RouteStamp stamp
+        cdef RouteGroup *group
+        cdef uint64_t bytes_needed
+        cdef uint32_t i, k, groups, remotes
+        cdef uint8_t *place
+        cdef Sublist sublist = self.default_sublist
+        # The directory first: it takes the versions before it probes, and our own changes bump them too.
+        if self.directory.lookup(account, subject, size, &self.remote, &stamp) < 0:
+            return NULL
+        if account:
+            sublist = self.sublist(account)
+        match_result_clear(result)
+        if sublist.match(subject, size, result) < 0:
+            return NULL
+        groups = result.group_count + self.remote.group_count
+        remotes = self.remote.members_count
+        bytes_needed = (
+            sizeof(Route)
+            + (result.plain_count + result.members_count) * sizeof(Subscription *)
+            + groups * sizeof(RouteGroup)
+            + remotes * sizeof(RemoteMembers)
+            + size
+        )
+        route = <Route *> malloc(bytes_needed)
+        if route == NULL:
+            return NULL
+        memset(route, 0, sizeof(Route))
+        route.hash = hash
+        route.account = account
+        route.subject_size = size
+        route.epoch = self.epoch
+        route.stamp = stamp
+        route.generation = self.generation
+        route.remote_mask = self.remote.mask
+        place = <uint8_t *> (route + 1)
+        route.plain = <Subscription **> place
+        route.plain_count = result.plain_count
+        memcpy(place, result.plain, result.plain_count * sizeof(Subscription *))
+        place += result.plain_count * sizeof(Subscription *)
+        route.members = <Subscription **> place
+        place += result.members_count * sizeof(Subscription *)
+        route.groups = <RouteGroup *> place
+        memset(place, 0, groups * sizeof(RouteGroup))
+        place += groups * sizeof(RouteGroup)
+        route.remotes = <RemoteMembers *> place
+        place += remotes * sizeof(RemoteMembers)
+        route.subject = place
+        memcpy(place, subject, size)
+        # Local groups: members that take new messages first, lingering ones behind them.
+        for i in range(result.group_count):
+            route.groups[i].queue_id = result.groups[i].queue_id
+            member = <Subscription *> result.members[result.groups[i].start]
+            route.groups[i].queue_hash = self.directory.queue_hash_of(
+                subscription_queue(member), member.queue_size
+            )
+            route.groups[i].start = result.groups[i].start
+            for k in range(result.groups[i].count):
+                member = <Subscription *> result.members[result.groups[i].start + k]
+                if not member.flags & SUBSCRIPTION_LINGERING:
+                    route.members[route.groups[i].start + route.groups[i].count] = member
+                    route.groups[i].count += 1
+            for k in range(result.groups[i].count):
+                member = <Subscription *> result.members[result.groups[i].start + k]
+                if member.flags & SUBSCRIPTION_LINGERING:
+                    route.members[route.groups[i].start + route.groups[i].count + route.groups[i].lingering] = member
+                    route.groups[i].lingering += 1
+        route.group_count = result.group_count
+        self.add_remote_groups(route)
+        return route
+
+    cdef void add_remote_groups(self, Route *route) noexcept:
+        """Join what other workers hold of each queue group to the local groups, or as groups of their own."""
+        cdef uint32_t i, k, remote_start = 0
+        cdef RouteGroup *group
+        for i in range(self.remote.group_count):
+            group = NULL
+            for k in range(route.group_count):
+                if route.groups[k].queue_hash == self.remote.groups[i].queue_hash:
+                    group = &route.groups[k]
+                    break
+            if group == NULL:
+                group = &route.groups[route.group_count]
+                route.group_count += 1
+                group.queue_hash = self.remote.groups[i].queue_hash
+            group.remote_start = remote_start
+            for k in range(self.remote.groups[i].count):
+                route.remotes[remote_start].worker = self.remote.members[self.remote.groups[i].start + k].worker
+                route.remotes[remote_start].unlimited = self.remote.members[self.remote.groups[i].start + k].unlimited
+                route.remotes[remote_start].limited = self.remote.members[self.remote.groups[i].start + k].limited
+                group.remote_unlimited += route.remotes[remote_start].unlimited
+                group.remote_limited += route.remotes[remote_start].limited
+                group.remote_count += 1
+                remote_start += 1

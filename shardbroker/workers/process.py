@@ -1,0 +1,257 @@
+"""Main of a worker process.
+
+Steps: die with the parent, take the acceptor's Attach message, map the shared memory, build the parts, say
+Ready, turn the event loop until Stop or until the acceptor is gone. The acceptor's messages are handled here,
+in Python; client traffic never passes through this file.
+"""
+
+import os
+import select
+import signal
+
+from shardbroker.config.options import Options
+from shardbroker.control import messages
+from shardbroker.control.channel import Channel
+from shardbroker.control.parent_death import die_with_parent
+from shardbroker.log import Log
+from shardbroker.routing.overflow import Overflow
+from shardbroker.routing.route_cache import RouteCache
+from shardbroker.routing.router import Router
+from shardbroker.shm import layout
+from shardbroker.shm.interest_directory import InterestDirectory
+from shardbroker.shm.mapping import Mapping
+from shardbroker.shm.ring import Inbound, Outbound, RingMap
+from shardbroker.workers.event_loop import EventLoop, new_epoll
+from shardbroker.workers.handshake import Greeter
+from shardbroker.workers.leaving import Leaving
+from shardbroker.workers.session import Session
+
+_SERVER_SHUTDOWN = layout.CLOSE_REASONS.index("Server Shutdown")
+_CONNECTIONS_EXCEEDED = layout.CLOSE_REASONS.index("Maximum Connections Exceeded")
+
+#: Messages of the acceptor handled in one turn, so that a storm of connections does not starve the others.
+_CONTROL_BUDGET = 64
+
+
+def main(channel_socket, worker_index: int, options: Options) -> None:
+    """Run worker ``worker_index`` until it is told to stop. The target of the forkserver."""
+    die_with_parent(os.getppid())
+    # The acceptor alone decides on signals; a Ctrl-C reaches the whole process group.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    log = Log(
+        path=options.log_file,
+        debug=options.debug,
+        trace=options.trace,
+        logtime=options.logtime,
+        utc=options.logtime_utc,
+    )
+    try:
+        worker = Worker(Channel(channel_socket), options, log)
+        assert worker.worker_index == worker_index
+        worker.run()
+    except EOFError:
+        # The acceptor is gone: nobody is left to serve for.
+        os._exit(0)
+    except BaseException as error:
+        log.error(f"worker {worker_index} ends for a fault of its own: {type(error).__name__}: {error}")
+        raise
+
+
+class Worker:
+    """The parts of one worker, and what it does with the acceptor's messages."""
+
+    def __init__(self, channel: Channel, options: Options, log: Log):
+        self._channel = channel
+        self._log = log
+        attach, fds = self._first_message()
+        self.worker_index = attach.worker_index
+        self._ring_size = attach.ring_size
+        self._interest_size = attach.interest_size
+        self._board = Mapping(fds[0], layout.BOARD_SIZE)
+        self._seed = _seed_of(fds[0])
+        own = 1 + 3 * attach.worker_index
+        ring = RingMap(fds[own], attach.ring_size)
+        self._own_interest = Mapping(fds[own + 1], attach.interest_size)
+        self._interest_fd = os.dup(fds[own + 1])
+        self._doorbell = os.dup(fds[own + 2])
+        table_size = layout.connection_table_size(attach.connection_rows, attach.closed_rows)
+        self._table = Mapping(fds[-1], table_size)
+        board = self._board.address
+
+        self._directory = InterestDirectory(
+            attach.worker_index, board, self._own_interest.address, self._interest_fd, attach.interest_size
+        )
+        self._outbound = Outbound(ring, board, attach.worker_index)
+        self._inbound = Inbound(board, attach.worker_index, self._outbound)
+        self._routes = RouteCache(self._directory, self._seed)
+        statistics = board + layout.worker_row(attach.worker_index) + layout.WORKER_STATISTICS
+        overflow = Overflow(self._outbound, 2 * options.max_payload + (8 << 20))
+        router = Router(
+            self._routes,
+            self._outbound,
+            overflow,
+            statistics,
+            board + layout.BOARD_PRESSURE,
+            self._seed,
+            attach.worker_index,
+            not options.no_fast_producer_stall,
+        )
+        leaving = Leaving(board, attach.worker_index, attach.worker_count)
+        self._greeter = Greeter(attach, options)
+        session = Session(router, leaving, self._greeter, self._seed, options)
+        self._loop = EventLoop(
+            session,
+            self._inbound,
+            board,
+            attach.worker_index,
+            attach.worker_count,
+            self._doorbell,
+            new_epoll(),
+            self,
+            log,
+            self._table.address,
+            attach.connection_rows,
+            attach.closed_rows,
+            options,
+        )
+        self._peers: dict[int, tuple[int, Mapping, int]] = {}  # worker -> generation, interest, doorbell
+        for worker in range(attach.worker_count):
+            first = 1 + 3 * worker
+            if worker != attach.worker_index and attach.generations[worker]:
+                self._attach_peer(worker, attach.generations[worker], fds[first : first + 3])
+        for fd in fds:
+            os.close(fd)
+        self._send(messages.Ready(attach.worker_index))
+
+    def run(self) -> None:
+        """Serve until Stop."""
+        self._loop.run()
+
+    def fileno(self) -> int:
+        """The channel's descriptor, watched by the event loop."""
+        return self._channel.fileno()
+
+    def on_control(self, loop: EventLoop) -> bool:
+        """Handle what the acceptor sent; True when there may be more. Raises EOFError when it is gone."""
+        for _ in range(_CONTROL_BUDGET):
+            received = self._channel.receive()
+            if received is None:
+                return False
+            self._handle(*received)
+        return True
+
+    def _first_message(self) -> tuple[messages.Attach, list[int]]:
+        while True:
+            select.select([self._channel], [], [])
+            received = self._channel.receive()
+            if received is not None:
+                assert isinstance(received[0], messages.Attach)
+                return received
+
+    def _send(self, message) -> None:
+        """Send now; the channel is drained by the acceptor at all times, so waiting is short."""
+        while not self._channel.send(message):
+            select.select([], [self._channel], [], 0.1)
+
+    def _handle(self, message, fds: list[int]) -> None:
+        match message:
+            case messages.TakeSocket():
+                self._take_socket(message, fds[0])
+            case messages.PeerDown():
+                self._peer_down(message)
+            case messages.PeerUp():
+                self._attach_peer(message.worker, message.generation, fds)
+                for fd in fds:
+                    os.close(fd)
+            case messages.LameDuck():
+                self._lame_duck(message)
+            case messages.Stop():
+                self._loop.close_some(1 << 30, _SERVER_SHUTDOWN)
+                self._loop.stop()
+            case messages.ReopenLog():
+                self._log.reopen()
+            case messages.Query():
+                self._send(messages.Answer(message.request, self._answer(message)))
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    def _take_socket(self, message: messages.TakeSocket, fd: int) -> None:
+        os.set_blocking(fd, False)
+        greeting = self._greeter.info(message.cid, message.ip)
+        try:
+            if message.flags & messages.REJECT:
+                text = b"maximum connections exceeded"
+                self._loop.reject(
+                    fd, message.cid, message.ip, message.port, greeting, text, _CONNECTIONS_EXCEEDED
+                )
+            else:
+                self._loop.adopt(fd, message.cid, message.ip, message.port, greeting)
+        except (OSError, MemoryError) as error:
+            self._log.error(f"cid:{message.cid} cannot be served: {error}")
+            os.close(fd)
+
+    def _lame_duck(self, message: messages.LameDuck) -> None:
+        if message.phase == messages.LAME_DUCK_ANNOUNCE:
+            self._greeter.lame_duck = True
+            self._loop.announce(self._greeter.info)
+        else:
+            self._loop.close_some(message.count, _SERVER_SHUTDOWN)
+
+    # --- peers ------------------------------------------------------------------------------------------
+
+    def _attach_peer(self, worker: int, generation: int, fds: list[int]) -> None:
+        """Read a peer's ring, be read by it, ask its interest, ring its doorbell."""
+        interest = Mapping(fds[1], self._interest_size)
+        doorbell = os.dup(fds[2])
+        self._outbound.attach(worker, doorbell)
+        self._inbound.attach(worker, RingMap(fds[0], self._ring_size))
+        self._directory.set_peer(worker, interest.address, self._interest_size)
+        self._loop.forget_producer(worker)
+        self._peers[worker] = (generation, interest, doorbell)
+
+    def _peer_down(self, message: messages.PeerDown) -> None:
+        """The peer is dead for certain: deliver what it published, then let go of everything of it."""
+        peer = self._peers.get(message.worker)
+        if peer is not None and peer[0] <= message.generation:
+            del self._peers[message.worker]
+            self._loop.round()
+            self._inbound.detach(message.worker)
+            self._outbound.detach(message.worker)
+            self._directory.clear_peer(message.worker)
+            self._loop.forget_producer(message.worker)
+            peer[1].close()
+            os.close(peer[2])
+        self._send(messages.PeerDownDone(message.worker, message.generation))
+
+    # --- monitoring -------------------------------------------------------------------------------------
+
+    def _answer(self, query: messages.Query) -> bytes:
+        import orjson
+
+        arguments = query.arguments
+        total, rows = self._loop.subscriptions(arguments.get("cids"), int(arguments.get("limit", 1024)))
+        test = arguments.get("test")
+        account = arguments.get("account")
+        if test or account is not None:
+            from shardbroker.subjects.subject import matches
+
+            def wanted(row) -> bool:
+                pattern = row[2].encode()
+                return (account is None or row[1] == account) and (
+                    not test or matches(pattern, len(pattern), test.encode(), len(test.encode()))
+                )
+
+            rows = [row for row in self._loop.subscriptions(arguments.get("cids"), 1 << 30)[1] if wanted(row)]
+            total = len(rows)
+            rows = rows[: int(arguments.get("limit", 1024))]
+        return orjson.dumps({"total": total, "subscriptions": rows})
+
+
+def _seed_of(board_fd: int) -> int:
+    """The broker's hash seed, from the board's header."""
+    import mmap
+    import struct
+
+    with mmap.mmap(board_fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ) as header:
+        return struct.unpack_from("<Q", header, layout.BOARD_SEED)[0]

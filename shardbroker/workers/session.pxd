@@ -1,0 +1,47 @@
+"""What a client's commands do: the Sink of its parser."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from shardbroker.protocol.parser cimport Parser
+from shardbroker.protocol.sink cimport Sink
+from shardbroker.routing.delivery_target cimport Subscription
+from shardbroker.routing.route_cache cimport RouteCache
+from shardbroker.routing.router cimport PublishView, Router, SubscriptionOwner
+from shardbroker.shm.interest_directory cimport InterestDirectory
+from shardbroker.workers.client cimport Client
+from shardbroker.workers.leaving cimport Leaving
+
+cdef class Session(Sink):
+    cdef Router router
+    cdef RouteCache routes
+    cdef InterestDirectory directory
+    cdef Leaving leaving
+    cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
+    cdef Client *client  # whose input is being parsed
+    cdef PublishView view
+    cdef Subscription *removed  # chain: memory to free at the end of the turn
+    cdef uint64_t seed
+    cdef uint64_t now_ns
+    cdef uint32_t subscriptions_max  # per connection, 0: no limit
+    cdef uint32_t subject_tokens_max  # 0: no limit
+    cdef uint8_t *normal  # scratch for tails whose whitespace is normalised
+    cdef uint64_t normal_capacity
+
+    cdef void say(self, Client *client, bytes text) noexcept
+    cdef void refuse(self, Client *client, bytes text) noexcept
+    cdef void fail(self, Client *client, bytes text, uint16_t reason) noexcept
+    cdef void close_silently(self, Client *client, uint16_t reason) noexcept
+    cdef int normalise(self, Parser parser) except -1
+    cdef int refuse_publish(self, Client *client, Parser parser) except -1
+    cdef void unsubscribe(self, Subscription *subscription, bint wait) noexcept
+    cdef void retire(self, Subscription *subscription) noexcept
+    cdef void limit(self, Subscription *subscription, uint64_t max_messages) noexcept
+    cdef void drop_all(self, Client *client) noexcept
+    cdef Client *finish_leave(self) noexcept
+    cdef void free_removed(self) noexcept
+    cdef void answer_parse_error(self, Client *client, int error) noexcept
+
+cdef int copy_text(char *field, int size, str text) except -1
+
+cdef class Exhaustion(SubscriptionOwner):
+    cdef Session session
