@@ -1,7 +1,7 @@
 """Compiles hot_loops.pyx when it, or a .pxd it uses, has changed, and imports it.
 
-It is not among the extension modules of setup.py: whoever installs the broker needs no benchmarks. The broker's
-own modules must be built in place before (`python setup.py build_ext --inplace`).
+It is not among the extension modules of setup.py: whoever installs the broker needs no benchmarks. The
+broker's own modules must be built in place before (`python setup.py build_ext --inplace`).
 """
 
 import importlib.util

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Loops over the C interfaces of the broker, so that a benchmark times them and not the calls from Python.
 
-Built on demand by build.py into loadtests/out/build; it is no part of the program. Every function does `count`
-operations and returns something that the caller checks, so that the compiler cannot leave the work out.
+Built on demand by build.py into loadtests/out/build; it is no part of the program. Every function does
+`count` operations and returns something that the caller checks, so that the compiler cannot leave the work out.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t

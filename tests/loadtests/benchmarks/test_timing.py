@@ -1,4 +1,4 @@
-"""The clock of the micro benchmarks: it divides by the number of operations, and leaves the first tries out."""
+"""The clock of the micro benchmarks: it divides by the number of operations."""
 
 import time
 
