@@ -103,7 +103,7 @@ cdef class Parser:
     @cython.locals(p=Py_ssize_t, word=Py_ssize_t)
     cdef Py_ssize_t _short_header_publish(self, const unsigned char *data, Py_ssize_t position,
                                           Py_ssize_t end) noexcept
-    @cython.locals(p=Py_ssize_t, state=int, answer=int)
+    @cython.locals(p=Py_ssize_t, state=int, answer=int, excess=Py_ssize_t)
     cdef Py_ssize_t _any_operation(self, const unsigned char *data, Py_ssize_t position, Py_ssize_t end,
                                    Sink sink) except -1
     cdef int _dispatch(self, int state, Sink sink) except -1

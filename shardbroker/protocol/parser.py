@@ -66,7 +66,7 @@ UPPER_P = 0x50
 UPPER_U = 0x55
 
 SIZE_DIGITS_MAX = 9  # nats-server: a longer number is no number, leading zeros or not
-KEPT_SIZE_MAX = 64  # bytes of an unfinished operation that hold nothing to remember
+KEPT_SIZE_MAX = 16  # bytes of an unfinished operation that hold nothing to remember
 
 
 class Parser:
@@ -84,6 +84,8 @@ class Parser:
         transitions = states.TRANSITIONS  # a local reference: the module keeps the table alive
         self.transitions = transitions
         self.error = 0
+        self.word1_start = self.word2_start = self.word3_start = self.word4_start = 0
+        self.word1_end = self.word2_end = self.word3_end = self.word4_end = 0
         self.reset()
 
     def reset(self):
@@ -280,7 +282,9 @@ class Parser:
         if p == end:
             if state >= PING_LINE:
                 return self._wait(state, position, end, True)
-            if self._argument_size(self.argument_start, end) > self.control_line_size_max:
+            # Looking for a CR in the argument is work that must not be repeated for every byte that arrives.
+            excess = end - self.argument_start - self.control_line_size_max
+            if excess > 0 and self._argument_size(self.argument_start, end) > self.control_line_size_max:
                 return self._fail(ERROR_CONTROL_LINE, position)
             return self._wait(state, position, end, False)
         self.op_end = p + 1

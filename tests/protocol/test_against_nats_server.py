@@ -146,13 +146,7 @@ def test_whole(server, modules):
 
 def test_cut_at_every_byte(server, modules):
     cases = wire_cases.ORDINARY + wire_cases.UNUSUAL + wire_cases.WRONG
-    scripts = [
-        [case[:cut], case[cut:]]
-        for case in cases
-        for cut in range(1, len(case))
-        # Long cases are long by repetition: the cuts near both ends and a few between are enough.
-        if cut < 40 or len(case) - cut < 20 or cut % 8 == 0
-    ]
+    scripts = [[case[:cut], case[cut:]] for case in cases for cut in wire_cases.cuts(case)]
     lines = differences(server.port, modules, scripts)
     assert not lines, report(lines)
 

@@ -7,6 +7,12 @@ little.
 CONTROL_LINE_SIZE_MAX = 128
 PAYLOAD_SIZE_MAX = 64
 
+
+def cuts(data: bytes) -> list[int]:
+    """Where to cut a case in two: everywhere, but a long one (by repetition) not everywhere in the middle."""
+    return [cut for cut in range(1, len(data)) if cut < 40 or len(data) - cut < 20 or cut % 16 == 0]
+
+
 _MSG = b"PUB foo 2\r\nhi\r\n"
 
 ORDINARY = [
