@@ -1,0 +1,110 @@
+"""A listening socket: bound before anything else starts, accepting only when told to.
+
+Accepting pauses by itself when descriptors run out (EMFILE, ENFILE, no memory): the connection stays in
+the backlog and is served later, whereas the usual trick of accepting and closing it would turn a short
+shortage into errors.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+
+from shardbroker import limits
+from shardbroker.acceptor.event_loop import EventLoop
+from shardbroker.errors import StartError
+
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket bound to ``host``:``port`` (-1: any free port) with its backlog open.
+
+    Raises StartError in nats-server's words, so that scripts which look for them go on working.
+    """
+    wanted = max(0, port)
+    where = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
+    if port > 65535:
+        raise StartError(f"listen tcp: address {wanted}: invalid port")
+    try:
+        found = socket.getaddrinfo(host, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise StartError(f"listen tcp: lookup {host}: {error.strerror}") from error
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(limits.listen_backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        text = (error.strerror or str(error)).lower()
+        raise StartError(f"listen tcp {where}: bind: {text}") from error
+    return sock
+
+
+class Listener:
+    """Accepts from ``sock`` and gives each connection to ``take(fd, ip, port)`` while ``has_room()``."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: EventLoop,
+        take: Callable[[int, str, int], None],
+        has_room: Callable[[], bool],
+        complain: Callable[[str], None],
+    ):
+        self._sock = sock
+        self._loop = loop
+        self._take = take
+        self._has_room = has_room
+        self._complain = complain
+        self._pause_s = limits.accept_pause_s_min
+        self._wanted = False
+        self._watched = False
+
+    @property
+    def port(self) -> int:
+        return self._sock.getsockname()[1]
+
+    def start(self) -> None:
+        self._wanted = True
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on after a pause; does nothing when not paused or not started."""
+        if self._wanted and not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def close(self) -> None:
+        self._wanted = False
+        self._pause()
+        self._sock.close()
+
+    def _pause(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._sock.fileno())
+
+    def _readable(self) -> None:
+        for _ in range(limits.accepts_per_turn_max):
+            if not self._has_room():
+                self._pause()
+                return
+            try:
+                connection, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SHORTAGE:
+                    return  # the connection failed before it was accepted; others may be fine
+                self._complain(
+                    f"Temporary Client Accept Error ({error.strerror}), sleeping {self._pause_s:g}s"
+                )
+                self._pause()
+                self._loop.call_later(self._pause_s, self.resume)
+                self._pause_s = min(2 * self._pause_s, limits.accept_pause_s_max)
+                return
+            self._pause_s = limits.accept_pause_s_min
+            self._take(connection.detach(), address[0], address[1])

@@ -1,0 +1,36 @@
+"""Options -> a running broker."""
+
+import sys
+import time
+
+from shardbroker.acceptor.forkserver import Forkserver
+from shardbroker.config.options import Options
+from shardbroker.config.validation import validate
+from shardbroker.log import Log
+
+
+def serve(options: Options, program: str) -> int:
+    """Run the broker until it is told to stop; gives the exit code. Raises ConfigError."""
+    validate(options)
+    try:
+        log = Log(
+            path=options.log_file,
+            debug=options.debug,
+            trace=options.trace,
+            logtime=options.logtime,
+            utc=options.logtime_utc,
+        )
+    except OSError as error:
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S")
+        text = f"open {error.filename}: {(error.strerror or '').lower()}"
+        print(f"{stamp} error opening file: {text}", file=sys.stderr)
+        return 1
+    # First the process that takes longest to boot, then our own imports beside it.
+    forkserver = Forkserver()
+    try:
+        from shardbroker.acceptor.process import run
+
+        forkserver.prepare()
+        return run(options, log, forkserver, program)
+    finally:
+        forkserver.close()
