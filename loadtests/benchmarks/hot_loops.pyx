@@ -2,7 +2,7 @@
 """Loops over the C interfaces of the broker, so that a benchmark times them and not the calls from Python.
 
 Built on demand by build.py into loadtests/out/build; it is no part of the program. Every function does
-`count` operations and returns something that the caller checks, so that the compiler cannot leave the work out.
+`count` operations and returns something that the caller checks, so that the compiler cannot leave them out.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
