@@ -103,7 +103,9 @@ cdef class InterestDirectory:
         self, uint32_t account, const uint8_t *subject, uint32_t size, int32_t delta
     ) noexcept nogil
     # Private: the walk.
-    cdef void walk(self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out) noexcept nogil
+    cdef void walk(
+        self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out
+    ) noexcept nogil
     cdef void terminals(self, uint64_t key, uint64_t mask, RemoteInterest *out) noexcept nogil
     cdef bint probe(self, uint32_t worker, uint64_t key, RemoteInterest *out) noexcept nogil
     cdef void note_hit(self, RemoteInterest *out, uint32_t worker, uint64_t value) noexcept nogil

@@ -259,7 +259,7 @@ cdef class InterestDirectory:
     cdef int prefixes_change(
         self, uint32_t account, const uint8_t *subject, uint32_t size, int32_t delta
     ) noexcept nogil:
-        """Count a wildcard pattern in (+1) or out (-1) of all its proper prefixes; -1 and no change if full."""
+        """Count a pattern in (+1) or out (-1) of all its proper prefixes; -1, nothing changed, when full."""
         cdef uint64_t sum = self.account_term(account)
         cdef uint32_t start = 0
         cdef uint32_t index = 0
@@ -324,7 +324,9 @@ cdef class InterestDirectory:
             return -1
         return group_hits(out)
 
-    cdef void walk(self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out) noexcept nogil:
+    cdef void walk(
+        self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out
+    ) noexcept nogil:
         """Find the wildcard patterns that begin with the prefix ``sum`` of ``depth`` tokens, in ``mask``.
 
         Recursion is as deep as there are `*` in the longest pattern, at most half a control line.

@@ -2,7 +2,8 @@
 
 Segment of one worker (written by it alone, read by all; offsets from its start):
 
-    0      header: magic u64, layout version u32, worker u32, live entries u64, dead entries u64, backed bytes u64
+    0      header: magic u64, layout version u32, worker u32, live entries u64, dead entries u64,
+           bytes with memory u64
     4096   descriptors u64[256]: generation 27 | log2 of capacity 5 | place 32, in units of 256 bytes
     8192   arrays of Entry, a power of two of them (16 at least), no more than half taken; one per partition
 

@@ -85,7 +85,9 @@ cdef class InterestTable:
     the caller's; -1 (tests) means that the mapping needs no memory given.
     """
 
-    def __cinit__(self, uint32_t worker_index, size_t filter, size_t segment, int descriptor_file, uint64_t size):
+    def __cinit__(
+        self, uint32_t worker_index, size_t filter, size_t segment, int descriptor_file, uint64_t size
+    ):
         assert segment % PAGE == 0
         assert size >= ARRAYS + BACKING_STEP and size <= <uint64_t>UNIT << 32
         self.worker_bit = <uint64_t>1 << worker_index
@@ -305,7 +307,8 @@ cdef class InterestTable:
                 if array.freed_ns == 0 or now - array.freed_ns < RETURN_AFTER_NS or self.descriptor_file < 0:
                     continue
                 if fallocate(
-                    self.descriptor_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, <uint64_t>array.place * UNIT, size
+                    self.descriptor_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    <uint64_t>array.place * UNIT, size,
                 ) == 0:
                     array.freed_ns = 0
                     self.backed -= size

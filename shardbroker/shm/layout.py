@@ -26,9 +26,12 @@ lines of their own:
 **Ring** (one per worker and generation): broadcast, one producer, a cursor per consumer.
 
     0       head u64 (position of the next byte to be published), alone on its line
-    64      want_space u64, written by the producer, cleared by consumers
+    64      want_space u64, written by the producer alone: the position every cursor must reach before it
+            can go on; 0: it waits for nothing
     128     producer generation u32
-    4096    cursors: 64 lines of 64 bytes {cursor u64, attached u32}
+    4096    cursors: 64 lines of 64 bytes {cursor u64, attached u32, wanted u32}. A consumer stores its
+            generation in `wanted`; the producer then sets cursor = head and `attached` = that generation,
+            and counts it from there on
     8192    data, ring_size bytes, mapped twice back to back
 
 **Connection table** (one per worker): what /connz shows, so that no worker is interrupted to answer.
@@ -117,6 +120,8 @@ RING_WANT_SPACE = 64
 RING_GENERATION = 128
 RING_CURSORS = 4096
 RING_CURSOR_STRIDE = 64
+CURSOR_ATTACHED = 8
+CURSOR_WANTED = 12
 RING_DATA = 8192
 
 # --- connection table -----------------------------------------------------------------------------------

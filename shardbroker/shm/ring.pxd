@@ -19,6 +19,8 @@ cdef class RingMap:
     cdef uint64_t *head(self) noexcept
     cdef uint64_t *want_space(self) noexcept
     cdef uint64_t *cursor(self, int worker) noexcept
+    cdef uint32_t *attached(self, int worker) noexcept
+    cdef uint32_t *wanted(self, int worker) noexcept
 
 cdef class Outbound:
     """The producing side. Private cached copies stand beside what is shared."""
@@ -34,6 +36,8 @@ cdef class Outbound:
     cdef uint64_t batch_mask
     cdef uint32_t batch_frames
     cdef uint64_t consumers  # bit per attached consumer
+    cdef uint64_t invited  # bit per consumer that may attach but has not asked yet
+    cdef uint32_t generations[WORKERS_MAX]  # of the consumers invited or attached
     cdef uint64_t *ticket  # the board's ticket line
     cdef uint8_t *board
     cdef int worker_index
@@ -48,7 +52,9 @@ cdef class Outbound:
     cdef void commit(self, uint64_t size, uint64_t mask) noexcept
     cdef void publish(self) noexcept
     cdef bint has_space(self, uint64_t size) noexcept
-    cdef void ask_for_space(self) noexcept
+    cdef void ask_for_space(self, uint64_t size) noexcept
+    cdef void stop_asking(self) noexcept
+    cdef void admit(self) noexcept
     cdef void refresh_gating(self) noexcept
     cdef void ring_doorbell(self, int worker) noexcept
 
@@ -61,6 +67,7 @@ cdef struct Reading:
     uint64_t *head_cell
     uint64_t *cursor_cell
     uint64_t *want_space_cell
+    uint32_t *attached_cell
     uint64_t size
 
 cdef class Inbound:
@@ -68,7 +75,9 @@ cdef class Inbound:
 
     cdef list rings  # RingMap or None per worker: keeps the mappings alive
     cdef Reading readings[WORKERS_MAX]
-    cdef uint64_t attached  # bit per producer
+    cdef uint64_t attached  # bit per producer that counts us
+    cdef readonly uint64_t waiting  # bit per producer that was asked and has not answered yet
+    cdef uint32_t generation  # of this worker
     cdef int worker_index
     cdef uint64_t own_bit
     cdef uint64_t *ticket
@@ -76,6 +85,7 @@ cdef class Inbound:
     cdef readonly uint64_t broken  # batches refused for impossible lengths
     cdef readonly uint64_t frames
 
+    cdef void settle(self) noexcept
     cdef bint pending(self) noexcept
     cdef int round(self, FrameHandler handler) noexcept
     cdef int deliver_batch(self, int worker, FrameHandler handler) noexcept

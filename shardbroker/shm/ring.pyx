@@ -25,15 +25,18 @@ from posix.unistd cimport write
 from shardbroker.shm.atomics cimport (
     fence_seq_cst,
     fetch_add_u64,
+    load_acquire_u32,
     load_acquire_u64,
     load_relaxed_u64,
-    store_relaxed_u64,
+    store_release_u32,
     store_release_u64,
 )
 from shardbroker.shm.frame cimport BatchHeader, FrameHandler, FrameHeader
 from shardbroker.shm.offsets cimport (
     BOARD_TICKET,
     BOARD_WORKERS,
+    CURSOR_ATTACHED,
+    CURSOR_WANTED,
     RING_CURSOR_STRIDE,
     RING_CURSORS,
     RING_DATA,
@@ -94,6 +97,12 @@ cdef class RingMap:
     cdef uint64_t *cursor(self, int worker) noexcept:
         return <uint64_t *> (self.base + RING_CURSORS + worker * RING_CURSOR_STRIDE)
 
+    cdef uint32_t *attached(self, int worker) noexcept:
+        return <uint32_t *> (self.base + RING_CURSORS + worker * RING_CURSOR_STRIDE + CURSOR_ATTACHED)
+
+    cdef uint32_t *wanted(self, int worker) noexcept:
+        return <uint32_t *> (self.base + RING_CURSORS + worker * RING_CURSOR_STRIDE + CURSOR_WANTED)
+
 
 cdef inline uint64_t *sleeping_cell(uint8_t *board, int worker) noexcept:
     return <uint64_t *> (board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_SLEEPING)
@@ -117,17 +126,38 @@ cdef class Outbound:
         for i in range(WORKERS_MAX):
             self.doorbells[i] = -1
 
-    def attach(self, int worker, int doorbell_fd):
-        """Count `worker` as a consumer from the present head on."""
+    def invite(self, int worker, int doorbell_fd, uint32_t generation):
+        """Let that generation of `worker` attach as a consumer when it asks (`admit`).
+
+        It counts from its asking on, not from now: a process that still boots must not fill our ring. Its
+        predecessor's cursor is never reused (model: tests/models/crash_model.py).
+        """
         self.doorbells[worker] = doorbell_fd
         self.rung[worker] = 0
         if worker != self.worker_index:
-            store_release_u64(self.ring.cursor(worker), self.head)
-            self.consumers |= (<uint64_t> 1) << worker
+            self.generations[worker] = generation
+            self.invited |= (<uint64_t> 1) << worker
+
+    cdef void admit(self) noexcept:
+        """Attach those invited who ask by now; to be called every turn while there are any."""
+        cdef uint64_t left = self.invited
+        cdef int worker = 0
+        while left:
+            if left & 1 and load_acquire_u32(self.ring.wanted(worker)) == self.generations[worker]:
+                store_release_u64(self.ring.cursor(worker), self.head)
+                store_release_u32(self.ring.attached(worker), self.generations[worker])
+                self.consumers |= (<uint64_t> 1) << worker
+                self.invited &= ~((<uint64_t> 1) << worker)
+                fence_seq_cst()
+                self.ring_doorbell(worker)
+            left >>= 1
+            worker += 1
 
     def detach(self, int worker):
         """Forget a dead consumer: its cursor no longer holds the ring."""
         self.consumers &= ~((<uint64_t> 1) << worker)
+        self.invited &= ~((<uint64_t> 1) << worker)
+        store_release_u32(self.ring.attached(worker), 0)
         self.doorbells[worker] = -1
         self.refresh_gating()
 
@@ -216,10 +246,19 @@ cdef class Outbound:
             self.doorbells_rung += 1
             write(self.doorbells[worker], &one, 8)
 
-    cdef void ask_for_space(self) noexcept:
-        """Tell consumers to ring when they free space. The caller re-checks `has_space` afterwards."""
-        store_release_u64(self.ring.want_space(), 1)
+    cdef void ask_for_space(self, uint64_t size) noexcept:
+        """Tell consumers to ring once `size` bytes are free. The caller re-checks `has_space` afterwards.
+
+        Only the producer writes the cell, and it holds a position, not a flag: a reader that frees too
+        little neither wakes us nor takes the wish away (model: tests/models/doorbell_model.py).
+        """
+        store_release_u64(self.ring.want_space(), self.position + size + sizeof(BatchHeader) - self.size)
         fence_seq_cst()
+
+    cdef void stop_asking(self) noexcept:
+        """There is space again."""
+        if load_relaxed_u64(self.ring.want_space()):
+            store_release_u64(self.ring.want_space(), 0)
 
     def statistics_snapshot(self):
         """(position, head, gating) for tests and tools."""
@@ -229,16 +268,17 @@ cdef class Outbound:
 cdef class Inbound:
     """Reads all other workers' rings, in ticket order."""
 
-    def __cinit__(self, uint64_t board_address, int worker_index, Outbound outbound):
+    def __cinit__(self, uint64_t board_address, int worker_index, uint32_t generation, Outbound outbound):
         self.rings = [None] * WORKERS_MAX
         memset(self.readings, 0, sizeof(self.readings))
         self.worker_index = worker_index
+        self.generation = generation
         self.own_bit = (<uint64_t> 1) << worker_index
         self.ticket = <uint64_t *> (<uint8_t *> board_address + BOARD_TICKET)
         self.outbound = outbound
 
     def attach(self, int worker, RingMap ring):
-        """Read the ring of `worker` from our cursor, which its producer has set (0 in a fresh ring)."""
+        """Ask the producer of this ring to count us; reading begins once it does (`settle`)."""
         cdef Reading *reading = &self.readings[worker]
         self.rings[worker] = ring
         reading.data = ring.data
@@ -247,12 +287,31 @@ cdef class Inbound:
         reading.head_cell = ring.head()
         reading.cursor_cell = ring.cursor(self.worker_index)
         reading.want_space_cell = ring.want_space()
-        reading.position = reading.stored = reading.head = load_acquire_u64(reading.cursor_cell)
-        self.attached |= (<uint64_t> 1) << worker
+        reading.attached_cell = ring.attached(self.worker_index)
+        self.waiting |= (<uint64_t> 1) << worker
+        store_release_u32(ring.wanted(self.worker_index), self.generation)
+        fence_seq_cst()
+        self.outbound.ring_doorbell(worker)
+
+    cdef void settle(self) noexcept:
+        """Begin to read the rings whose producers count us by now."""
+        cdef uint64_t left = self.waiting
+        cdef int worker = 0
+        cdef Reading *reading
+        while left:
+            if left & 1:
+                reading = &self.readings[worker]
+                if load_acquire_u32(reading.attached_cell) == self.generation:
+                    reading.position = reading.stored = reading.head = load_acquire_u64(reading.cursor_cell)
+                    self.attached |= (<uint64_t> 1) << worker
+                    self.waiting &= ~((<uint64_t> 1) << worker)
+            left >>= 1
+            worker += 1
 
     def detach(self, int worker):
         """Stop reading a dead worker's ring. The caller has run a round after its death."""
         self.attached &= ~((<uint64_t> 1) << worker)
+        self.waiting &= ~((<uint64_t> 1) << worker)
         self.rings[worker] = None
         memset(&self.readings[worker], 0, sizeof(Reading))
 
@@ -276,6 +335,8 @@ cdef class Inbound:
         cdef int worker, best, batches = 0
         cdef Reading *reading
         cdef bint anything = False
+        if self.waiting:
+            self.settle()
         # The counter first, the heads second: a batch with a smaller ticket whose head was stored before
         # any batch we are going to see is then in view.
         limit = load_acquire_u64(self.ticket)
@@ -354,9 +415,10 @@ cdef class Inbound:
     cdef void store_cursor(self, int worker) noexcept:
         """Give the space read so far back to the producer, and wake it if it waits for space."""
         cdef Reading *reading = &self.readings[worker]
+        cdef uint64_t wanted
         store_release_u64(reading.cursor_cell, reading.position)
         reading.stored = reading.position
         fence_seq_cst()
-        if load_acquire_u64(reading.want_space_cell):
-            store_release_u64(reading.want_space_cell, 0)
+        wanted = load_acquire_u64(reading.want_space_cell)
+        if wanted and reading.position >= wanted:
             self.outbound.ring_doorbell(worker)

@@ -48,6 +48,7 @@ cdef class EventLoop:
     cdef uint32_t parked_capacity
     cdef uint64_t bytes_since_flush
     cdef bint control_ready
+    cdef bint joined  # all peers count us; Ready was sent
     cdef bint stopping
     cdef public object failure  # an exception out of a callback: the worker ends with it
 

@@ -188,6 +188,8 @@ cdef class EventLoop:
         self.busy += 1
         store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
         fence_seq_cst()
+        if self.outbound.invited:
+            self.outbound.admit()
         if self.leaving.first != NULL:
             self.leaving.look()
         self.inbound.round(self.router)
@@ -212,6 +214,9 @@ cdef class EventLoop:
         self.busy += 1
         store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
         self.publish_and_flush()
+        if not self.joined and self.inbound.waiting == 0:
+            self.joined = True
+            self.control.on_joined()
         if self.control_ready:
             self.control_ready = self.control.on_control(self)
         if self.now_ns >= self.next_tick_ns:
@@ -239,6 +244,8 @@ cdef class EventLoop:
             return 1
         if self.next_tick_ns <= self.now_ns:
             return 0
+        if self.outbound.invited or self.inbound.waiting:
+            return 1  # a peer boots: it may ask, or answer, without a doorbell
         left = (self.next_tick_ns - self.now_ns) // 1_000_000 + 1
         return <int> left
 
@@ -256,7 +263,7 @@ cdef class EventLoop:
             if self.outbound.position != self.outbound.batch_start:
                 self.outbound.publish()
             if self.overflow.first != NULL or self.parked_count:
-                self.outbound.ask_for_space()
+                self.outbound.ask_for_space(self.outbound.size >> 2)
             store_release_u64(<uint64_t *> (self.row + WORKER_SLEEPING), self.sleeping)
             fence_seq_cst()
             if self.inbound.pending() or (
@@ -352,6 +359,8 @@ cdef class EventLoop:
         cdef bint space = (self.overflow.first == NULL or self.overflow.drain()) and self.outbound.has_space(
             self.outbound.size >> 2
         )
+        if space:
+            self.outbound.stop_asking()
         for i in range(self.parked_count):
             client = self.parked[i]
             if client.target.closed:

@@ -83,7 +83,7 @@ class Worker:
             attach.worker_index, board, self._own_interest.address, self._interest_fd, attach.interest_size
         )
         self._outbound = Outbound(ring, board, attach.worker_index)
-        self._inbound = Inbound(board, attach.worker_index, self._outbound)
+        self._inbound = Inbound(board, attach.worker_index, attach.generation, self._outbound)
         self._routes = RouteCache(self._directory, self._seed)
         statistics = board + layout.worker_row(attach.worker_index) + layout.WORKER_STATISTICS
         overflow = Overflow(self._outbound, 2 * options.max_payload + (8 << 20))
@@ -122,7 +122,6 @@ class Worker:
                 self._attach_peer(worker, attach.generations[worker], fds[first : first + 3])
         for fd in fds:
             os.close(fd)
-        self._send(messages.Ready(attach.worker_index))
 
     def run(self) -> None:
         """Serve until Stop."""
@@ -131,6 +130,10 @@ class Worker:
     def fileno(self) -> int:
         """The channel's descriptor, watched by the event loop."""
         return self._channel.fileno()
+
+    def on_joined(self) -> None:
+        """All peers count this worker: what they publish from now on reaches it, so it may take clients."""
+        self._send(messages.Ready(self.worker_index))
 
     def on_control(self, loop: EventLoop) -> bool:
         """Handle what the acceptor sent; True when there may be more. Raises EOFError when it is gone."""
@@ -204,7 +207,7 @@ class Worker:
         """Read a peer's ring, be read by it, ask its interest, ring its doorbell."""
         interest = Mapping(fds[1], self._interest_size)
         doorbell = os.dup(fds[2])
-        self._outbound.attach(worker, doorbell)
+        self._outbound.invite(worker, doorbell, generation)
         self._inbound.attach(worker, RingMap(fds[0], self._ring_size))
         self._directory.set_peer(worker, interest.address, self._interest_size)
         self._loop.forget_producer(worker)
