@@ -62,22 +62,31 @@ class Server:
         """Start, and wait until a client is greeted. Another process may have taken the port: three tries."""
         for attempts_left in (2, 1, 0):
             self.port, self.monitor_port = free_port(), free_port()
-            with self.log_path.open("wb") as log:
-                # A process group of its own: what is signalled by a terminal is not meant for the server.
-                self.process = subprocess.Popen(
-                    self.command(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=REPOSITORY,
-                    start_new_session=True,
-                )
-            if self._greets():
+            if self._launch():
                 return self
             self.stop()
             if attempts_left == 0 or "address already in use" not in self.log().lower():
                 raise ServerDidNotStartError(f"{self.command()}\n{self.log()}")
         raise AssertionError("not reached")
+
+    def restart(self) -> None:
+        """Start again with the same ports, after `stop`."""
+        if not self._launch():
+            raise ServerDidNotStartError(f"{self.command()}\n{self.log()}")
+
+    def _launch(self) -> bool:
+        """Start the process; whether it greets a client."""
+        with self.log_path.open("ab") as log:
+            # A process group of its own: what is signalled by a terminal is not meant for the server.
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                start_new_session=True,
+            )
+        return self._greets()
 
     def _greets(self) -> bool:
         """Wait for INFO on the client port; False if the process ended or the time is over."""
@@ -170,7 +179,13 @@ def subject(options: dict[str, object] | None = None, *, workers: int = 1) -> Se
 
 
 class ServerPool:
-    """Running servers by kind, options and number of workers, so that hundreds of scripts share a few."""
+    """Running servers by kind, options and number of workers, so that hundreds of scripts share a few.
+
+    The least recently used ones are stopped: two sets of options at a time are enough, and each running
+    server costs a test machine several processes.
+    """
+
+    running_max = 6
 
     def __init__(self) -> None:
         self.servers: dict[tuple, Server] = {}
@@ -178,10 +193,13 @@ class ServerPool:
     def get(self, kind: str, options: dict[str, object], workers: int = 1) -> Server:
         """A running server; started on first use, and again if it died (its killer has failed by then)."""
         key = (kind, tuple(sorted(options.items())), workers)
-        server = self.servers.get(key)
+        server = self.servers.pop(key, None)
         if server is None or server.process.poll() is not None:
             server = Reference(options) if kind == "reference" else subject(options, workers=workers)
-            self.servers[key] = server.start()
+            server.start()
+        self.servers[key] = server
+        if len(self.servers) > self.running_max:
+            self.servers.pop(next(iter(self.servers))).remove()
         return server
 
     def close(self) -> None:

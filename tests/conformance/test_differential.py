@@ -42,7 +42,7 @@ def wait_until_idle(server: Server) -> None:
     Closing is not answered, so without this a script about "no responders" could meet the interest that the
     script before it left behind.
     """
-    idle = _idle_subscriptions.setdefault(id(server), subscription_count(server))
+    idle = _idle_subscriptions.setdefault(server.process.pid, subscription_count(server))
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while subscription_count(server) != idle:
         assert time.monotonic() < deadline, f"{server.kind} still holds subscriptions of closed connections"

@@ -1,0 +1,11 @@
+"""Property: a program written with nats.c, the official C client, works unchanged (see ``c/client.c``)."""
+
+from tests.conformance import clients
+from tests.conformance.servers import Server
+
+
+def test_c_client(broker: Server, tmp_path) -> None:
+    """Compile and run the program."""
+    program = clients.compiled_c_client(tmp_path)
+    output = clients.run([str(program), f"nats://127.0.0.1:{broker.port}"])
+    assert output.splitlines()[-1] == "ok all", output
