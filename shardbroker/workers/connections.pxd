@@ -28,6 +28,7 @@ cdef class Connections:
     cdef void flush(self, Client *client) noexcept
     cdef void flush_all(self) noexcept
     cdef void close(self, Client *client, uint16_t reason) noexcept
+    cdef void let_go(self, Client *client) noexcept
     cdef void free_closed(self) noexcept
     cdef ConnectionRow *row(self, uint32_t index) noexcept
     cdef void keep_closed_row(self, ConnectionRow *row) noexcept

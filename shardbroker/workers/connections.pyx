@@ -200,15 +200,20 @@ cdef class Connections:
         """Close the connection now. Its memory stays until free_closed, so that lists may still name it."""
         if client.target.closed:
             return
-        client.target.closed = 1
-        self.session.drop_all(client)
-        self.session.greeter.forget(client.target.cid)
-        outbox_clear(&client.target.outbox, client.target.pool)
-        close_fd(client.fd)  # leaves the epoll set by itself: nobody else holds the descriptor
         client.target.row.stop_ns = self.now_ns + self.wall_offset_ns
         client.target.row.reason = reason
         client.target.row.pending_bytes = 0
         self.keep_closed_row(client.target.row)
+        self.let_go(client)
+
+    cdef void let_go(self, Client *client) noexcept:
+        """Forget an open connection and close our descriptor: it ended, or it lives in another worker now."""
+        client.target.closed = 1
+        self.session.drop_all(client)
+        self.session.greeter.forget(client.target.cid)
+        outbox_clear(&client.target.outbox, client.target.pool)
+        close_fd(client.fd)  # an ended one leaves the epoll set with it: nobody else holds the descriptor
+        client.target.row.state = 0
         if client.next_open != NULL:
             client.next_open.previous_open = client.previous_open
         if client.previous_open != NULL:
@@ -230,7 +235,6 @@ cdef class Connections:
             memcpy(<uint8_t *> kept + 4, <uint8_t *> row + 4, sizeof(ConnectionRow) - 4)
             kept.state = 2
             next_closed[0] += 1
-        row.state = 0
 
     cdef void free_closed(self) noexcept:
         """Free the clients closed this turn."""

@@ -65,6 +65,7 @@ cdef class EventLoop:
     cdef void receive(self, Client *client) noexcept
     cdef void parse(self, Client *client, const uint8_t *data, uint64_t size) noexcept
     cdef void publish_and_flush(self) noexcept
+    cdef bint move(self, Client *client) except -1
     cdef void end_client(self, Client *client) noexcept
     cdef void tick(self) noexcept
     cdef void keep_budget(self) noexcept

@@ -50,7 +50,7 @@ from shardbroker.workers.client cimport (
 )
 from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.keepalive cimport Keepalive
-from shardbroker.workers.session cimport Session
+from shardbroker.workers.session cimport Session, copy_text
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -71,6 +71,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLHUP
         EPOLLERR
         EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
         EPOLL_CLOEXEC
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -232,7 +233,11 @@ cdef class EventLoop:
     cdef int timeout_ms(self) noexcept:
         """How long this turn may block."""
         cdef uint64_t left
-        if self.ready_first != NULL or self.control_ready or self.router.dirty != NULL:
+        if self.ready_first != NULL or self.control_ready:
+            return 0
+        if self.overflow.first != NULL:
+            return 1
+        if self.router.dirty != NULL:
             return 0
         if self.leaving.first != NULL:
             # The others' busy sections last microseconds: spin first, then look once a millisecond.
@@ -402,6 +407,13 @@ cdef class EventLoop:
             self.parse(client, client.input, client.input_size)
         elif client.readable:
             self.receive(client)
+        if client.move_to and not client.closing:
+            try:
+                if self.move(client):
+                    return
+            except BaseException as error:
+                self.failure = error
+                return
         if client.closing:
             self.end_client(client)
         elif client.parked & PARKED_RING_FULL:
@@ -461,6 +473,7 @@ cdef class EventLoop:
         cdef uint64_t left, room
         cdef bint was_connected = client.connect_received
         self.session.client = client
+        self.session.input_end = data + size
         parser.error = 0
         parser.state = client.parser_state
         parser.scanned = client.parser_scanned
@@ -483,13 +496,68 @@ cdef class EventLoop:
         client.parser_need = parser.need
         left = size - consumed
         room = left
-        if client.parked:
+        if client.parked or client.move_to:
             client.has_whole_input = 1
         elif parser.need > HEAD_SIZE:
             room = parser.need
         if client_keep_input(client, data + consumed, left, room) < 0:
             client.closing = CLOSING_NOW
             client.reason = REASON_READ_ERROR
+
+    cdef bint move(self, Client *client) except -1:
+        """Hand the connection to the worker it should live in; False when it stays after all."""
+        cdef int worker = client.move_to - 1
+        cdef epoll_event event
+        client.move_to = 0
+        client.moved = 1
+        # What is pending leaves from here: it must not travel, and not come after what the other sends.
+        self.publish_and_flush()
+        if client.target.closed or client.closing:
+            return client.target.closed
+        if client.target.outbox.size or not self.control.on_move(
+            client.fd,
+            client.target.cid,
+            worker,
+            (<bytes> client.target.row.ip).decode(),
+            client.target.row.port,
+            saved_state(client),
+            client.input[: client.input_size],
+        ):
+            return False
+        # The descriptor lives on in the message: epoll must be told.
+        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, client.fd, &event)
+        self.router.statistics.connections_moved += 1
+        self.keepalive.forget(client)
+        self.leave_ready(client)
+        self.connections.let_go(client)
+        return True
+
+    def adopt_moved(self, int fd, uint64_t cid, str ip, uint16_t port, dict state, bytes pending):
+        """Take over a connection from another worker, with what it said so far and its unparsed input."""
+        cdef Client *client = self.connections.adopt(fd, cid, ip, port)
+        client.parser_state = self.parser_start
+        client.moved = 1
+        client.connect_received = state["connect_received"]
+        client.first_pong_sent = state["first_pong_sent"]
+        client.first_ping_sent = state["first_ping_sent"]
+        client.verbose = state["verbose"]
+        client.pedantic = state["pedantic"]
+        client.protocol = state["protocol"]
+        client.target.echo = state["echo"]
+        client.target.headers = state["headers"]
+        client.target.no_responders = state["no_responders"]
+        client.target.row.connected = client.connect_received
+        client.target.row.start_ns = state["start_ns"]
+        client.target.row.rtt_ns = state["rtt_ns"]
+        copy_text(client.target.row.name, 256, state["name"])
+        copy_text(client.target.row.lang, 32, state["lang"])
+        copy_text(client.target.row.version, 32, state["version"])
+        if client_keep_input(client, pending, len(pending), len(pending)) < 0:
+            raise MemoryError("no memory for a moved connection's input")
+        client.has_whole_input = 1
+        client.readable = 1
+        self.keepalive.welcome(client, self.now_ns)
+        self.become_ready(client)
 
     cdef void end_client(self, Client *client) noexcept:
         """Write what is pending (an -ERR, answers to the last commands) and close."""
@@ -629,6 +697,26 @@ cdef class EventLoop:
                             rows.append(describe(client, i))
             client = client.next_open
         return total, rows
+
+
+cdef dict saved_state(Client *client):
+    """What another worker must know of a connection that said hello but has not done anything yet."""
+    return {
+        "connect_received": client.connect_received,
+        "first_pong_sent": client.first_pong_sent,
+        "first_ping_sent": client.first_ping_sent,
+        "verbose": client.verbose,
+        "pedantic": client.pedantic,
+        "protocol": client.protocol,
+        "echo": client.target.echo,
+        "headers": client.target.headers,
+        "no_responders": client.target.no_responders,
+        "start_ns": client.target.row.start_ns,
+        "rtt_ns": client.target.row.rtt_ns,
+        "name": (<bytes> client.target.row.name).decode("utf-8", "replace"),
+        "lang": (<bytes> client.target.row.lang).decode("utf-8", "replace"),
+        "version": (<bytes> client.target.row.version).decode("utf-8", "replace"),
+    }
 
 
 cdef tuple describe(Client *client, uint32_t slot):

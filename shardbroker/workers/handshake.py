@@ -4,7 +4,7 @@ Session asks here because this is rare and wants Python. Authentication will ent
 place that sees the options of a connection before anything is granted.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from platform import python_version
 
 from shardbroker.config.options import Options
@@ -85,6 +85,16 @@ class Greeter:
     def forget(self, cid: int) -> None:
         """The connection closed."""
         self._connected.pop(cid, None)
+
+    def remembered(self, cid: int) -> dict | None:
+        """The CONNECT options of a connection that moves to another worker."""
+        options = self._connected.get(cid)
+        return asdict(options) if options is not None else None
+
+    def remember(self, cid: int, fields: dict | None) -> None:
+        """The other side of `remembered`."""
+        if fields is not None:
+            self._connected[cid] = ConnectOptions(**fields)
 
     def is_acceptable_info(self, argument: bytes) -> bool:
         """Whether a client may send this INFO."""

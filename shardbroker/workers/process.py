@@ -9,6 +9,8 @@ import os
 import select
 import signal
 
+import orjson
+
 from shardbroker.config.options import Options
 from shardbroker.control import messages
 from shardbroker.control.channel import Channel
@@ -24,6 +26,7 @@ from shardbroker.shm.ring import Inbound, Outbound, RingMap
 from shardbroker.workers.event_loop import EventLoop, new_epoll
 from shardbroker.workers.handshake import Greeter
 from shardbroker.workers.leaving import Leaving
+from shardbroker.workers.moving import Moving
 from shardbroker.workers.session import Session
 
 _SERVER_SHUTDOWN = layout.CLOSE_REASONS.index("Server Shutdown")
@@ -99,7 +102,8 @@ class Worker:
         )
         leaving = Leaving(board, attach.worker_index, attach.worker_count)
         self._greeter = Greeter(attach, options)
-        session = Session(router, leaving, self._greeter, self._seed, options)
+        moving = Moving(board, self._seed, attach.worker_index, attach.worker_count)
+        session = Session(router, leaving, moving, self._greeter, self._seed, options)
         self._loop = EventLoop(
             session,
             self._inbound,
@@ -183,7 +187,13 @@ class Worker:
         os.set_blocking(fd, False)
         greeting = self._greeter.info(message.cid, message.ip)
         try:
-            if message.flags & messages.REJECT:
+            if message.state:
+                size = int.from_bytes(message.state[:4], "little")
+                state = orjson.loads(message.state[4 : 4 + size])
+                self._greeter.remember(message.cid, state["connect"])
+                pending = message.state[4 + size :]
+                self._loop.adopt_moved(fd, message.cid, message.ip, message.port, state, pending)
+            elif message.flags & messages.REJECT:
                 text = b"maximum connections exceeded"
                 self._loop.reject(
                     fd, message.cid, message.ip, message.port, greeting, text, _CONNECTIONS_EXCEEDED
@@ -193,6 +203,15 @@ class Worker:
         except (OSError, MemoryError) as error:
             self._log.error(f"cid:{message.cid} cannot be served: {error}")
             os.close(fd)
+
+    def on_move(
+        self, fd: int, cid: int, worker: int, ip: str, port: int, state: dict, pending: bytes
+    ) -> bool:
+        """Send a connection to another worker, by way of the acceptor; False when that cannot be done now."""
+        state["connect"] = self._greeter.remembered(cid)
+        head = orjson.dumps(state)
+        packed = len(head).to_bytes(4, "little") + head + pending
+        return self._channel.send(messages.MoveSocket(cid, worker, port, ip, packed), (fd,))
 
     def _lame_duck(self, message: messages.LameDuck) -> None:
         if message.phase == messages.LAME_DUCK_ANNOUNCE:
@@ -230,8 +249,6 @@ class Worker:
     # --- monitoring -------------------------------------------------------------------------------------
 
     def _answer(self, query: messages.Query) -> bytes:
-        import orjson
-
         arguments = query.arguments
         total, rows = self._loop.subscriptions(arguments.get("cids"), int(arguments.get("limit", 1024)))
         test = arguments.get("test")

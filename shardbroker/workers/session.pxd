@@ -10,12 +10,15 @@ from shardbroker.routing.router cimport PublishView, Router, SubscriptionOwner
 from shardbroker.shm.interest_directory cimport InterestDirectory
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.leaving cimport Leaving
+from shardbroker.workers.moving cimport Moving
 
 cdef class Session(Sink):
     cdef Router router
     cdef RouteCache routes
     cdef InterestDirectory directory
     cdef Leaving leaving
+    cdef Moving moving
+    cdef const uint8_t *input_end  # behind the bytes being parsed
     cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
     cdef Client *client  # whose input is being parsed
     cdef PublishView view

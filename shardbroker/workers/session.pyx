@@ -43,6 +43,7 @@ from shardbroker.workers.client cimport (
     subscription_new,
 )
 from shardbroker.workers.leaving cimport Leave, Leaving
+from shardbroker.workers.moving cimport Moving
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -66,12 +67,13 @@ cdef class Exhaustion(SubscriptionOwner):
 cdef class Session(Sink):
     """Executes the commands of one worker's clients."""
 
-    def __cinit__(self, Router router, Leaving leaving, greeter, uint64_t seed, options):
+    def __cinit__(self, Router router, Leaving leaving, Moving moving, greeter, uint64_t seed, options):
         cdef Exhaustion exhaustion = Exhaustion()
         self.router = router
         self.routes = router.routes
         self.directory = router.routes.directory
         self.leaving = leaving
+        self.moving = moving
         self.greeter = greeter
         self.seed = seed
         self.subscriptions_max = options.max_subscriptions
@@ -134,6 +136,10 @@ cdef class Session(Sink):
         view.account = client.target.account
         view.publisher = <uint32_t> client.target.cid
         view.hash = 0
+        if not client.executed:
+            if self.moving.wants_to_move(client, view.subject, view.subject_size):
+                return PARK
+            client.executed = 1
         # Rare things are told apart by one test each, so that the common message pays two.
         first = view.subject[0]
         if first == 36 or first == 95 or view.reply_size or client.verbose or client.pedantic:
@@ -149,7 +155,6 @@ cdef class Session(Sink):
             client.parked |= PARKED_RING_FULL
             return PARK
         client.publish_answered = 0
-        client.executed = 1
         client.target.row.in_msgs += 1
         client.target.row.in_bytes += view.payload_size
         self.router.statistics.in_msgs += 1
@@ -239,7 +244,12 @@ cdef class Session(Sink):
         cdef Subscription *subscription
         cdef Sublist sublist
         cdef uint64_t queue_hash = 0
-        client.executed = 1
+        if not client.executed:
+            if self.moving.wants_to_move(client, subject, subject_size) or self.moving.looks_ahead(
+                client, parser.data + parser.op_end, self.input_end
+            ):
+                return PARK
+            client.executed = 1
         if queue_size == 5 and memcmp(queue, b"_sys_", 5) == 0:
             self.refuse(
                 client,
