@@ -41,7 +41,10 @@ def integer(text: str) -> int:
     digits = text.lstrip("+-").lower()
     if len(digits) > 1 and digits[0] == "0" and digits[1] not in "xbo":
         digits = "0o" + digits[1:]
-    number = sign * int(digits, 0)
+    try:
+        number = sign * int(digits, 0)
+    except ValueError as error:  # misplaced underscores
+        raise ValueError("parse error") from error
     if not -(1 << 63) <= number < 1 << 63:
         raise ValueError("value out of range")
     return number

@@ -9,6 +9,7 @@ Lets the acceptor be tested alone, and made to misbehave. A client line and what
     WHO      "worker generation peers", peers being the generations it believes in
 """
 
+import contextlib
 import json
 import os
 import select
@@ -129,14 +130,30 @@ class StubWorker:
         self.count("connections_total", 1)
         now = time.time_ns()
         fields = {
-            "state": 1, "port": message.port, "reason": 0, "cid": message.cid, "start_ns": now,
-            "stop_ns": 0, "last_activity_ns": now, "rtt_ns": 1_234_567, "in_msgs": message.cid,
-            "in_bytes": 5, "out_msgs": 0, "out_bytes": 0, "pending_bytes": 0, "subscriptions": 1, "stalls": 0, "connected": 1, "account": 0,
-            "ip": message.ip.encode(), "lang": b"stub", "version": b"1.0", "name": f"c{message.cid}".encode(),
-        }  # fmt: skip
+            **dict.fromkeys((name for name, _, _ in layout.CONNECTION_FIELDS), 0),
+            **{
+                "state": 1,
+                "port": message.port,
+                "cid": message.cid,
+                "start_ns": now,
+                "last_activity_ns": now,
+            },
+            **{
+                "rtt_ns": 1_234_567,
+                "in_msgs": message.cid,
+                "in_bytes": 5,
+                "subscriptions": 1,
+                "connected": 1,
+            },
+            **{"ip": message.ip.encode(), "lang": b"stub", "version": b"1.0"},
+            "name": f"c{message.cid}".encode(),
+        }
         for name, offset, kind in layout.CONNECTION_FIELDS:
             struct.pack_into(f"<{kind}", self.table, self.place(row) + offset, fields[name])
-        client.sendall(b"MOVED\r\n" if message.state else f"HELLO {message.cid} {self.index}\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            client.sendall(
+                b"MOVED\r\n" if message.state else f"HELLO {message.cid} {self.index}\r\n".encode()
+            )
 
     def place(self, row: int) -> int:
         return layout.CONNECTIONS_ROWS + row * layout.CONNECTION_ROW_SIZE
