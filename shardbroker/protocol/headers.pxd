@@ -1,4 +1,4 @@
-# Ranges in `data`, as everywhere in protocol/. [start, end) is the header block, its last empty line included.
+# Ranges in `data`, as everywhere in protocol/. [start, end) is the header block, its empty line included.
 
 cimport cython
 

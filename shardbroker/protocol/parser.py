@@ -30,9 +30,9 @@ inputs):
 
 from shardbroker.limits import control_line_size_max_default, payload_size_max_default
 from shardbroker.protocol import states
+from shardbroker.protocol.operation import Operation
 from shardbroker.protocol.states import (
     CONNECT_ARGUMENT,
-    ERROR_ARGUMENT,
     ERROR_CONTROL_LINE,
     ERROR_HEADERS_UNSUPPORTED,
     ERROR_MAX_PAYLOAD,
@@ -47,6 +47,7 @@ from shardbroker.protocol.states import (
     PROCEED,
     PUB_ARGUMENT,
     PUB_SPACE,
+    SIZE_DIGITS_MAX,
     START,
     STOP,
     SUB_ARGUMENT,
@@ -55,7 +56,6 @@ from shardbroker.protocol.states import (
 )
 
 SPACE = 0x20
-TAB = 0x09
 CR = 0x0D
 LF = 0x0A
 ZERO = 0x30
@@ -65,11 +65,10 @@ UPPER_H = 0x48
 UPPER_P = 0x50
 UPPER_U = 0x55
 
-SIZE_DIGITS_MAX = 9  # nats-server: a longer number is no number, leading zeros or not
 KEPT_SIZE_MAX = 16  # bytes of an unfinished operation that hold nothing to remember
 
 
-class Parser:
+class Parser(Operation):
     """The parser of one connection; see the top of this file, and ``parser.pxd`` for the fields."""
 
     def __init__(
@@ -78,14 +77,13 @@ class Parser:
         payload_size_max=payload_size_max_default,
         headers_supported=True,
     ):
+        super().__init__()
         self.control_line_size_max = control_line_size_max
         self.payload_size_max = payload_size_max
         self.headers_supported = headers_supported
         transitions = states.TRANSITIONS  # a local reference: the module keeps the table alive
         self.transitions = transitions
         self.error = 0
-        self.word1_start = self.word2_start = self.word3_start = self.word4_start = 0
-        self.word1_end = self.word2_end = self.word3_end = self.word4_end = 0
         self.reset()
 
     def reset(self):
@@ -116,88 +114,91 @@ class Parser:
             if self.halted:
                 return position
         while position < end:
-            # The short way: a whole PUB, capitals, single spaces, CR LF. Whatever is not exactly so, wrong or
-            # only unusual or unfinished, falls through to _any_operation, which starts again from the name.
-            p = position + 4
-            if (
-                p < end
-                and data[position] == UPPER_P
-                and data[position + 1] == UPPER_U
-                and data[position + 2] == UPPER_B
-                and data[position + 3] == SPACE
-            ):
-                while p < end and data[p] > SPACE:
-                    p += 1
-                subject_end = p
-                reply_start = reply_end = p + 1
-                word = p = p + 1
-                size = 0
-                while p < end and ZERO <= data[p] <= NINE:
-                    size = size * 10 + (data[p] - ZERO)
-                    p += 1
-                if p < end and data[p] > CR:
-                    # Not a size: a reply subject, then the size.
-                    reply_start = word
-                    while p < end and data[p] > SPACE:
-                        p += 1
-                    reply_end = p
-                    word = p = p + 1
-                    size = 0
-                    while p < end and ZERO <= data[p] <= NINE:
-                        size = size * 10 + (data[p] - ZERO)
-                        p += 1
-                payload_start = p + 2
-                if (
-                    payload_start < end
-                    and data[p] == CR
-                    and data[p + 1] == LF
-                    and data[subject_end] == SPACE
-                    and data[word - 1] == SPACE
-                    and subject_end > position + 4
-                    and (reply_end > reply_start or reply_start == word)
-                    and 1 <= p - word <= SIZE_DIGITS_MAX
-                    and p - position - 4 <= self.control_line_size_max
-                ):
-                    self.total_size = size
-                    op_end = payload_start + self.total_size + 2
-                    if (
-                        self.total_size <= self.payload_size_max
-                        and op_end <= end
-                        and data[op_end - 2] == CR
-                        and data[op_end - 1] == LF
-                    ):
-                        self.op_start = position
-                        self.subject_start = position + 4
-                        self.subject_end = subject_end
-                        self.reply_start = reply_start
-                        self.reply_end = reply_end
-                        self.header_text_start = self.header_text_end = word
-                        self.size_text_start = word
-                        self.size_text_end = p
-                        self.header_size = -1
-                        self.payload_start = payload_start
-                        self.op_end = op_end
-                        self.canonical = True
-                        answer = sink.on_publish(self)
-                        if answer == PROCEED:
-                            position = op_end
-                            continue
-                        return position if answer == PARK else op_end
-            elif p < end and data[position] == UPPER_H and self.headers_supported:
+            op_end = 0
+            if data[position] == UPPER_P:
+                op_end = self._short_publish(data, position, end)
+            elif data[position] == UPPER_H and self.headers_supported:
                 op_end = self._short_header_publish(data, position, end)
-                if op_end != 0:
-                    answer = sink.on_publish(self)
-                    if answer == PROCEED:
-                        position = op_end
-                        continue
-                    return position if answer == PARK else op_end
-            position = self._any_operation(data, position, end, sink)
-            if self.halted:
-                return position
+            if op_end == 0:
+                position = self._any_operation(data, position, end, sink)
+                if self.halted:
+                    return position
+                continue
+            answer = sink.on_publish(self)
+            if answer != PROCEED:
+                return position if answer == PARK else op_end
+            position = op_end
         return position
 
+    def _short_publish(self, data, position, end):
+        """The short way for a whole PUB: capitals, single spaces, CR LF. Returns ``op_end``, or 0.
+
+        Whatever is not exactly so, wrong or only unusual or unfinished, is left to ``_any_operation``, which
+        starts again from the name. Local variables until all is known: stores cost here.
+        """
+        p = position + 4
+        if (
+            p >= end
+            or data[position + 1] != UPPER_U
+            or data[position + 2] != UPPER_B
+            or data[position + 3] != SPACE
+        ):
+            return 0
+        while p < end and data[p] > SPACE:
+            p += 1
+        subject_end = p
+        reply_start = reply_end = word = p = p + 1
+        size = 0
+        while p < end and ZERO <= data[p] <= NINE:
+            size = size * 10 + (data[p] - ZERO)
+            p += 1
+        if p < end and data[p] > SPACE:
+            # Not a size: a reply subject, then the size.
+            while p < end and data[p] > SPACE:
+                p += 1
+            reply_end = p
+            word = p = p + 1
+            size = 0
+            while p < end and ZERO <= data[p] <= NINE:
+                size = size * 10 + (data[p] - ZERO)
+                p += 1
+        payload_start = p + 2
+        if (
+            payload_start >= end
+            or data[p] != CR
+            or data[p + 1] != LF
+            or subject_end == position + 4
+            or data[subject_end] != SPACE
+            or data[word - 1] != SPACE
+            or p == word
+            or p - word > SIZE_DIGITS_MAX
+            or p - position - 4 > self.control_line_size_max
+        ):
+            return 0
+        self.total_size = size
+        op_end = payload_start + self.total_size + 2
+        if (
+            self.total_size > self.payload_size_max
+            or op_end > end
+            or data[op_end - 2] != CR
+            or data[op_end - 1] != LF
+        ):
+            return 0
+        self.op_start = position
+        self.subject_start = position + 4
+        self.subject_end = subject_end
+        self.reply_start = reply_start
+        self.reply_end = reply_end
+        self.header_text_start = self.header_text_end = self.size_text_start = word
+        self.size_text_end = p
+        self.header_size = -1
+        self.payload_start = payload_start
+        self.op_end = op_end
+        self.canonical = True
+        return op_end
+
     def _short_header_publish(self, data, position, end):
-        """The short way for HPUB, all fields included; ``op_end``, or 0 for _any_operation to decide."""
+        """The same for a whole HPUB. Fields are written at once: what is written in vain does no harm."""
         p = position + 5
         if (
             p >= end
@@ -241,8 +242,8 @@ class Parser:
             or p - position - 5 > self.control_line_size_max
         ):
             return 0
-        self.header_size = self._number(word, self.header_text_end)
-        self.total_size = self._number(self.size_text_start, p)
+        self.header_size = self.number_in(word, self.header_text_end)
+        self.total_size = self.number_in(self.size_text_start, p)
         if not 0 <= self.header_size <= self.total_size <= self.payload_size_max:
             return 0
         self.op_end = self.payload_start + self.total_size + 2
@@ -284,14 +285,14 @@ class Parser:
                 return self._wait(state, position, end, True)
             # Looking for a CR in the argument is work that must not be repeated for every byte that arrives.
             excess = end - self.argument_start - self.control_line_size_max
-            if excess > 0 and self._argument_size(self.argument_start, end) > self.control_line_size_max:
+            if excess > 0 and self.argument_size(self.argument_start, end) > self.control_line_size_max:
                 return self._fail(ERROR_CONTROL_LINE, position)
             return self._wait(state, position, end, False)
         self.op_end = p + 1
 
         # The argument, and the payload if there is one.
         if state < PING_LINE:
-            self.argument_end = self.argument_start + self._argument_size(self.argument_start, p)
+            self.argument_end = self.argument_start + self.argument_size(self.argument_start, p)
             if self.argument_end - self.argument_start > self.control_line_size_max:
                 return self._fail(ERROR_CONTROL_LINE, position)
             answer = self._argument(state)
@@ -348,84 +349,24 @@ class Parser:
         self.scanned = end - position
         return position
 
-    def _argument_size(self, start, end):
-        """Bytes of the argument whose line feed is (or will at the earliest be) at ``end``.
-
-        nats-server cuts one byte off the end if there is a CR *anywhere* behind the first byte. That is the
-        CR of the line end, but for odd input it is the last byte, whatever it is.
-        """
-        if end - 1 > start and self.data[end - 1] == CR:
-            return end - 1 - start
-        p = start + 1
-        while p < end and self.data[p] != CR:
-            p += 1
-        return end - start - (p < end)
-
     def _argument(self, state):
         """Take the argument apart; the error, or 0."""
         if state == PUB_ARGUMENT:
-            return self._publish_argument(False)
+            return self.read_publish(False)
         if state == HPUB_ARGUMENT:
             if not self.headers_supported:
                 return ERROR_HEADERS_UNSUPPORTED
-            return self._publish_argument(True)
+            return self.read_publish(True)
         if state == SUB_ARGUMENT:
-            return self._subscribe_argument()
+            return self.read_subscribe()
         if state == UNSUB_ARGUMENT:
-            return self._unsubscribe_argument()
+            return self.read_unsubscribe()
         return 0
-
-    def _publish_argument(self, with_header):
-        """``subject [reply] [#hdr] #total``: fields, sizes and limits; the error, or 0."""
-        count = self._split(False) - with_header
-        if count < 2 or count > 3:
-            return ERROR_ARGUMENT
-        self.size_text_start = self.word1_start
-        self.size_text_end = self.word1_end
-        self.total_size = self._number(self.word1_start, self.word1_end)
-        if with_header:
-            self.header_text_start = self.word2_start
-            self.header_text_end = self.word2_end
-            self.header_size = self._number(self.word2_start, self.word2_end)
-            if self.header_size < 0 or self.header_size > self.total_size:
-                return ERROR_ARGUMENT
-            self.word2_start, self.word2_end = self.word3_start, self.word3_end
-            self.word3_start, self.word3_end = self.word4_start, self.word4_end
-        else:
-            self.header_text_start = self.header_text_end = self.word1_start
-            self.header_size = -1
-        if self.total_size < 0:
-            return ERROR_ARGUMENT
-        if count == 3:
-            self.subject_start, self.subject_end = self.word3_start, self.word3_end
-            self.reply_start, self.reply_end = self.word2_start, self.word2_end
-        else:
-            self.subject_start, self.subject_end = self.word2_start, self.word2_end
-            self.reply_start = self.reply_end = self.header_text_start
-        if self.total_size > self.payload_size_max:
-            return ERROR_MAX_PAYLOAD
-        self.canonical = self._is_canonical()
-        return 0
-
-    def _is_canonical(self):
-        """Whether [subject_end + 1, the line's end) holds single spaces only and the line ends in CR LF."""
-        texts = (
-            (self.reply_end - self.reply_start)
-            + (self.reply_end > self.reply_start)
-            + (self.header_text_end - self.header_text_start)
-            + (self.header_size >= 0)
-            + (self.size_text_end - self.size_text_start)
-        )
-        return (
-            self.subject_end + 1 + texts == self.size_text_end
-            and self.size_text_end + 2 == self.op_end
-            and self.data[self.size_text_end] == CR
-            and self.data[self.size_text_start - 1] == SPACE
-            and self.data[self.header_text_start - 1] == SPACE
-        )
 
     def _payload(self, position, end):
         """Move ``op_end`` behind the payload; check the bytes after it that are there; the error, or 0."""
+        if self.total_size > self.payload_size_max:
+            return ERROR_MAX_PAYLOAD
         self.payload_start = self.op_end
         self.op_end = self.payload_start + self.total_size + 2
         tail = self.op_end - 2
@@ -434,72 +375,3 @@ class Parser:
         if tail + 1 < end and self.data[tail + 1] != LF:
             return ERROR_UNKNOWN_OPERATION
         return 0
-
-    def _subscribe_argument(self):
-        """``subject [queue] sid``; the error, or 0."""
-        count = self._split(True)
-        if count < 2 or count > 3:
-            return ERROR_ARGUMENT
-        self.sid_start, self.sid_end = self.word1_start, self.word1_end
-        if count == 3:
-            self.queue_start, self.queue_end = self.word2_start, self.word2_end
-            self.subject_start, self.subject_end = self.word3_start, self.word3_end
-        else:
-            self.queue_start = self.queue_end = self.word1_start
-            self.subject_start, self.subject_end = self.word2_start, self.word2_end
-        return 0
-
-    def _unsubscribe_argument(self):
-        """``sid [max]``; the error, or 0. A max that is no number counts as absent."""
-        count = self._split(True)
-        if count < 1 or count > 2:
-            return ERROR_ARGUMENT
-        self.sid_start, self.sid_end = self.word1_start, self.word1_end
-        self.max_messages = -1
-        if count == 2:
-            self.sid_start, self.sid_end = self.word2_start, self.word2_end
-            self.max_messages = self._number(self.word1_start, self.word1_end)
-        return 0
-
-    def _split(self, line_ends_are_blanks):
-        """Find the words of the argument and keep the last four; their count, or -1.
-
-        SUB and UNSUB take a CR or LF inside the argument for a blank. Elsewhere it is refused (see the top).
-        """
-        count = 0
-        inside = False
-        for p in range(self.argument_start, self.argument_end):
-            byte = self.data[p]
-            if byte > SPACE:
-                blank = False
-            elif byte in (CR, LF):
-                if not line_ends_are_blanks:
-                    return -1
-                blank = True
-            else:
-                blank = byte in (SPACE, TAB)
-            if blank == inside:
-                if blank:
-                    self.word1_end = p
-                else:
-                    self.word4_start, self.word4_end = self.word3_start, self.word3_end
-                    self.word3_start, self.word3_end = self.word2_start, self.word2_end
-                    self.word2_start, self.word2_end = self.word1_start, self.word1_end
-                    self.word1_start = p
-                    count += 1
-                inside = not blank
-        if inside:
-            self.word1_end = self.argument_end
-        return count
-
-    def _number(self, start, end):
-        """The value of a run of digits; -1 if it is empty, too long or holds anything else."""
-        if end == start or end - start > SIZE_DIGITS_MAX:
-            return -1
-        number = 0
-        for p in range(start, end):
-            digit = self.data[p] - ZERO
-            if digit < 0 or digit > 9:
-                return -1
-            number = number * 10 + digit
-        return number

@@ -1,3 +1,5 @@
+# For tests and tools: recording_sink.py says what each record holds.
+
 from shardbroker.protocol.parser cimport Parser
 from shardbroker.protocol.sink cimport Sink
 

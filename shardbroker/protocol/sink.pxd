@@ -15,6 +15,6 @@ cdef class Sink:
     cdef int on_connect(self, Parser parser) except -1       # CONNECT; the argument is not parsed yet
     cdef int on_ping(self, Parser parser) except -1          # PING
     cdef int on_pong(self, Parser parser) except -1          # PONG
-    cdef int on_info(self, Parser parser) except -1          # INFO; nats-server closes if it is no JSON object
+    cdef int on_info(self, Parser parser) except -1          # INFO; see server_info.is_acceptable_info
     cdef int on_ok(self, Parser parser) except -1            # +OK
     cdef int on_client_error(self, Parser parser) except -1  # -ERR; nats-server closes without a word

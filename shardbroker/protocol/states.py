@@ -39,6 +39,8 @@ ERROR_CONTROL_LINE = 3  # -ERR 'maximum control line exceeded'
 ERROR_MAX_PAYLOAD = 4  # -ERR 'Maximum Payload Violation'
 ERROR_HEADERS_UNSUPPORTED = 5  # nothing
 
+SIZE_DIGITS_MAX = 9  # nats-server: a longer number is no number, leading zeros or not
+
 # Settled: the name is known (or wrong) and the machine has done its work.
 WRONG = 1
 PUB_ARGUMENT = 2

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 PACKAGE = "shardbroker.protocol"
 FOLDER = Path(__file__).parents[2] / "shardbroker" / "protocol"
 # In the order of their imports: an interpreted module must find the interpreted one that it builds upon.
-HOT_MODULES = ("sink", "parser", "recording_sink", "headers", "writer")
+HOT_MODULES = ("sink", "operation", "parser", "recording_sink", "headers", "writer")
 
 
 def load_compiled() -> SimpleNamespace:
