@@ -106,6 +106,8 @@ cdef class InterestDirectory:
     cdef void walk(
         self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out
     ) noexcept nogil
+    cdef uint64_t confirmed(self, uint64_t key, uint64_t mask) noexcept nogil
+    cdef void literal_terminal(self, uint64_t key, uint64_t mask, RemoteInterest *out) noexcept nogil
     cdef void terminals(self, uint64_t key, uint64_t mask, RemoteInterest *out) noexcept nogil
     cdef bint probe(self, uint32_t worker, uint64_t key, RemoteInterest *out) noexcept nogil
     cdef void note_hit(self, RemoteInterest *out, uint32_t worker, uint64_t value) noexcept nogil

@@ -9,6 +9,11 @@ broker's secret seed. A wildcard pattern also counts an entry for each of its pr
 reader can walk down from the account, over the literal token and `*` at each level, and stop where no worker
 has a pattern. A prefix key differs from the key of the literal pattern of the same tokens (PREFIX_TERM).
 
+**Filter words.** The four questions that a walk asks about a prefix P are answered by one cache line, the one
+to which P's key leads: does P exist (ROLE_PREFIX; for a P that ends in `*` this is asked at its parent,
+ROLE_STAR_PREFIX), `P.>`, `P.*` as a pattern, `P.*` as a prefix. So what a subject usually finds at a prefix,
+nothing, costs one load.
+
 **Order of a change.** Table, filter bit, version; the caller then answers PONG. A reader takes the versions
 first and probes afterwards. So either it sees the change, or its stamp is out of date. That is why
 lookup() fills the stamp, and why nobody else may.
@@ -51,6 +56,10 @@ cdef enum:
     # walk doubles at each token; from here on every prefix is confirmed in the tables, so that the walk
     # visits only prefixes that exist.
     VISITS_UNCONFIRMED = 32
+    ROLE_PREFIX = 0  # the prefix itself, if it ends in a literal token or is the account's root
+    ROLE_REST = 1  # the pattern of the prefix and `>`
+    ROLE_STAR = 2  # the pattern of the prefix and `*`
+    ROLE_STAR_PREFIX = 3  # the prefix of the prefix and `*`
     REPEATS_MAX = 1000  # a peer whose descriptor changes that often during one probe is broken
 
 cdef uint64_t PREFIX_TERM = 0x9B05688C2B3E6C1F
@@ -80,6 +89,10 @@ cdef inline uint64_t final_key(uint64_t sum) noexcept nogil:
     """The key of a sum of terms; 0 is kept for entries never used."""
     cdef uint64_t key = mix_u64(sum)
     return key if key != 0 else 1
+
+
+cdef inline uint64_t prefix_key(uint64_t sum) noexcept nogil:
+    return final_key(sum + PREFIX_TERM)
 
 
 cdef inline uint32_t literal_slot(uint64_t key) noexcept nogil:
@@ -220,8 +233,11 @@ cdef class InterestDirectory:
     ) except -1:
         cdef uint64_t queue = (queue_hash | <uint64_t>limited) if queue_hash else 0
         cdef uint64_t sum = self.account_term(account)
-        cdef uint64_t below = 0  # sum of the literal tokens before the first wildcard, two at most
+        cdef uint64_t parent = sum  # all but the last token
+        cdef uint64_t below = sum  # the literal tokens before the first wildcard, two at most
+        cdef uint64_t key, word
         cdef bint wildcard = False
+        cdef uint32_t role = ROLE_PREFIX  # of the last token
         cdef uint32_t start = 0
         cdef uint32_t index = 0
         cdef uint32_t end
@@ -231,21 +247,25 @@ cdef class InterestDirectory:
             end = token_end(subject, size, start)
             if not wildcard and index <= 2:
                 below = sum
+            parent = sum
             if is_rest(subject, size, start, end):
                 sum += self.rest_term(index)
-                wildcard = True
+                role = ROLE_REST
             elif is_star(subject, start, end):
                 sum += self.star_term(index)
-                wildcard = True
+                role = ROLE_STAR
             else:
                 sum += self.token_term(subject + start, end - start, index)
+                role = ROLE_PREFIX
+            wildcard = wildcard or role != ROLE_PREFIX
             index += 1
             start = end + 1
-        # Prefixes go first and leave last: they are there as long as a pattern needs them. They count
-        # patterns, not subscriptions, so they change only when the entry begins or ends to live.
-        status = self.table.change(final_key(sum), queue, delta)
+        key = final_key(sum)
+        word = filter_index(key) if role == ROLE_PREFIX else filter_index(prefix_key(parent)) ^ role
+        # Prefixes count patterns, not subscriptions: they change when the entry begins or ends to live.
+        status = self.table.change(key, word, queue, delta)
         if wildcard and status == 0 and self.prefixes_change(account, subject, size, 1) < 0:
-            self.table.change(final_key(sum), queue, -delta)
+            self.table.change(key, word, queue, -delta)
             status = NO_ROOM
         if wildcard and status > 0 and status + delta == 0:
             self.prefixes_change(account, subject, size, -1)
@@ -253,7 +273,7 @@ cdef class InterestDirectory:
             raise MemoryError("interest segment is full")
         assert status >= 0, "more interest removed than was added"
         self.table.publish_figures()
-        fetch_add_u64(&self.versions[prefix_slot(below) if wildcard else literal_slot(final_key(sum))], 1)
+        fetch_add_u64(&self.versions[prefix_slot(below) if wildcard else literal_slot(key)], 1)
         return 0
 
     cdef int prefixes_change(
@@ -261,20 +281,23 @@ cdef class InterestDirectory:
     ) noexcept nogil:
         """Count a pattern in (+1) or out (-1) of all its proper prefixes; -1, nothing changed, when full."""
         cdef uint64_t sum = self.account_term(account)
+        cdef uint64_t word = filter_index(prefix_key(sum))
         cdef uint32_t start = 0
         cdef uint32_t index = 0
         cdef uint32_t end
         while start <= size:
-            if self.table.change(final_key(sum + PREFIX_TERM), 0, delta) < 0:
+            if self.table.change(prefix_key(sum), word, 0, delta) < 0:
                 if start > 0:
                     # The prefixes done so far are those of the pattern that ends before this token.
                     self.prefixes_change(account, subject, start - 1, -delta)
                 return -1
             end = token_end(subject, size, start)
             if is_star(subject, start, end):
+                word = filter_index(prefix_key(sum)) ^ ROLE_STAR_PREFIX
                 sum += self.star_term(index)
             else:
                 sum += self.token_term(subject + start, end - start, index)
+                word = filter_index(prefix_key(sum))
             index += 1
             start = end + 1
         return 0
@@ -318,8 +341,9 @@ cdef class InterestDirectory:
         # Guide: nobody subscribes to a subject with an empty token, but `>` must not be said to.
         if not valid or self.attached == 0:
             return 0
-        self.terminals(final_key(sum), self.attached, out)
-        self.walk(0, root, self.attached, False, out)
+        self.literal_terminal(final_key(sum), self.attached, out)
+        index = <uint32_t>filter_index(prefix_key(root))
+        self.walk(0, root, self.attached & load_acquire_u64(&self.filter[index ^ ROLE_PREFIX]), False, out)
         if self.exhausted:
             return -1
         return group_hits(out)
@@ -327,40 +351,62 @@ cdef class InterestDirectory:
     cdef void walk(
         self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out
     ) noexcept nogil:
-        """Find the wildcard patterns that begin with the prefix ``sum`` of ``depth`` tokens, in ``mask``.
+        """Find the wildcard patterns of the workers in ``mask`` that begin with the prefix ``sum``.
 
-        Recursion is as deep as there are `*` in the longest pattern, at most half a control line.
+        The prefix has ``depth`` tokens, ``starred`` if one of them is `*`. The filter has been asked for it if
+        it ends in `*`. Recursion is as deep as there are `*` in the longest pattern, at most half a control
+        line.
         """
-        cdef uint64_t key, candidates
-        cdef uint32_t worker
+        cdef const uint64_t *filter = self.filter
+        cdef uint64_t key = prefix_key(sum)
+        cdef uint64_t word = filter_index(key)
+        cdef uint64_t found
         while True:
-            key = final_key(sum + PREFIX_TERM)
-            mask &= load_acquire_u64(&self.filter[filter_index(key)])
             self.visited += 1
             if self.visited > VISITS_UNCONFIRMED:
-                candidates = mask
-                while candidates != 0:
-                    worker = lowest_bit(candidates)
-                    candidates &= candidates - 1
-                    if not self.probe(worker, key, NULL):
-                        mask &= ~(<uint64_t>1 << worker)
+                mask = self.confirmed(key, mask)
             if mask == 0:
                 return
-            self.terminals(final_key(sum + self.rest_term(depth)), mask, out)
+            found = mask & load_acquire_u64(&filter[word ^ ROLE_REST])
+            if found != 0:
+                self.terminals(final_key(sum + self.rest_term(depth)), found, out)
             if depth + 1 == self.token_count:
-                self.terminals(final_key(sum + self.star_term(depth)), mask, out)
-                # A pattern without any wildcard has been looked for already, and has no prefixes.
-                if starred:
-                    self.terminals(final_key(sum + self.terms[depth]), mask, out)
-                return
-            self.walk(depth + 1, sum + self.star_term(depth), mask, True, out)
+                break
+            found = mask & load_acquire_u64(&filter[word ^ ROLE_STAR_PREFIX])
+            if found != 0:
+                self.walk(depth + 1, sum + self.star_term(depth), found, True, out)
             sum += self.terms[depth]
             depth += 1
+            key = prefix_key(sum)
+            word = filter_index(key)
+            mask &= load_acquire_u64(&filter[word ^ ROLE_PREFIX])
+        found = mask & load_acquire_u64(&filter[word ^ ROLE_STAR])
+        if found != 0:
+            self.terminals(final_key(sum + self.star_term(depth)), found, out)
+        if starred:
+            # A pattern without any wildcard has been looked for already, and has no prefixes.
+            self.literal_terminal(final_key(sum + self.terms[depth]), mask, out)
+
+    cdef uint64_t confirmed(self, uint64_t key, uint64_t mask) noexcept nogil:
+        """The workers of ``mask`` whose tables have that key."""
+        cdef uint64_t left = mask
+        cdef uint32_t worker
+        while left != 0:
+            worker = lowest_bit(left)
+            left &= left - 1
+            if not self.probe(worker, key, NULL):
+                mask &= ~(<uint64_t>1 << worker)
+        return mask
+
+    cdef void literal_terminal(self, uint64_t key, uint64_t mask, RemoteInterest *out) noexcept nogil:
+        """A pattern that ends in a literal token: its filter word is its own."""
+        mask &= load_acquire_u64(&self.filter[filter_index(key)])
+        if mask != 0:
+            self.terminals(key, mask, out)
 
     cdef void terminals(self, uint64_t key, uint64_t mask, RemoteInterest *out) noexcept nogil:
-        """Ask the workers that the filter names whether they have patterns with that key."""
+        """Ask the workers that the filter names what they have under that key."""
         cdef uint32_t worker
-        mask &= load_acquire_u64(&self.filter[filter_index(key)])
         while mask != 0:
             worker = lowest_bit(mask)
             mask &= mask - 1

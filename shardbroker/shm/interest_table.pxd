@@ -10,7 +10,7 @@ Segment of one worker (written by it alone, read by all; offsets from its start)
 Entry, 16 bytes: key u64 (0: never used), value u64 = queue 40 | count 24. The value is read by one atomic
 load. Entries with the same key and different queues stand side by side; count 0 is a dead entry.
 
-On the board: filter u64[2^20], bit w of a word = worker w may have an entry whose key leads there.
+On the board: filter u64[2^20], bit w of a word = worker w may have an entry whose key leads to that word.
 """
 
 cimport cython
@@ -57,6 +57,7 @@ cdef struct FreeList:
 
 
 cdef inline uint64_t filter_index(uint64_t key) noexcept nogil:
+    """The filter word of a key. Words beside it (index ^ 1, 2, 3) are on the same cache line."""
     return (key >> 32) & (FILTER_WORDS - 1)
 
 
@@ -96,16 +97,18 @@ cdef class InterestTable:
         OwnPartition partitions[INTEREST_PARTITIONS]
         FreeList freed[SIZE_CLASSES]
 
-    # Adds to the count of (key, queue): table, then filter bit. The old count, or NO_ROOM or BELOW_ZERO, with
-    # nothing changed.
-    cdef int change(self, uint64_t key, uint64_t queue, int32_t delta) noexcept nogil
+    # Adds to the count of (key, queue): table, then the bit in filter word `word`, the same for a key each
+    # time. The old count, or NO_ROOM or BELOW_ZERO, with nothing changed.
+    cdef int change(self, uint64_t key, uint64_t word, uint64_t queue, int32_t delta) noexcept nogil
     cdef void publish_figures(self) noexcept nogil
     cpdef int trim(self) except -1
 
     # Private.
-    cdef int count_change(self, uint64_t key, Entry *entry, uint64_t count, int32_t delta) noexcept nogil
-    cdef void filter_add(self, uint64_t key) noexcept nogil
-    cdef void filter_drop(self, uint64_t key) noexcept nogil
+    cdef int count_change(
+        self, uint64_t key, uint64_t word, Entry *entry, uint64_t count, int32_t delta
+    ) noexcept nogil
+    cdef void filter_add(self, uint64_t word) noexcept nogil
+    cdef void filter_drop(self, uint64_t word) noexcept nogil
     cdef int rebuild(self, uint32_t index, uint32_t size_class) noexcept nogil
     cdef int64_t array_take(self, uint32_t size_class) noexcept nogil
     cdef int64_t array_reuse(self, uint32_t size_class) noexcept nogil

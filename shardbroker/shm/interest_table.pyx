@@ -116,22 +116,20 @@ cdef class InterestTable:
         store_relaxed_u64(<uint64_t *>(self.segment + HEADER_BACKED), self.backed)
 
     # --- entries ----------------------------------------------------------------------------------------
-    cdef void filter_add(self, uint64_t key) noexcept nogil:
-        cdef uint64_t index = filter_index(key)
-        if self.filter_counts[index] == 0:
-            fetch_or_u64(&self.filter[index], self.worker_bit)
-        if self.filter_counts[index] < 255:
-            self.filter_counts[index] += 1
+    cdef void filter_add(self, uint64_t word) noexcept nogil:
+        if self.filter_counts[word] == 0:
+            fetch_or_u64(&self.filter[word], self.worker_bit)
+        if self.filter_counts[word] < 255:
+            self.filter_counts[word] += 1
 
-    cdef void filter_drop(self, uint64_t key) noexcept nogil:
-        cdef uint64_t index = filter_index(key)
-        if self.filter_counts[index] == 255:
+    cdef void filter_drop(self, uint64_t word) noexcept nogil:
+        if self.filter_counts[word] == 255:
             return  # how many there were is forgotten: the bit stays
-        self.filter_counts[index] -= 1
-        if self.filter_counts[index] == 0:
-            fetch_and_u64(&self.filter[index], ~self.worker_bit)
+        self.filter_counts[word] -= 1
+        if self.filter_counts[word] == 0:
+            fetch_and_u64(&self.filter[word], ~self.worker_bit)
 
-    cdef int change(self, uint64_t key, uint64_t queue, int32_t delta) noexcept nogil:
+    cdef int change(self, uint64_t key, uint64_t word, uint64_t queue, int32_t delta) noexcept nogil:
         """Add to the count of (key, queue), with its filter bit; the old count, NO_ROOM or BELOW_ZERO."""
         cdef OwnPartition *partition = &self.partitions[key >> 56]
         cdef TableView table = table_view(self.segment, self.size, key)
@@ -146,7 +144,7 @@ cdef class InterestTable:
                     break
                 count = entry.value & COUNT_MAX
                 if entry.key == key and entry.value >> COUNT_BITS == queue and count:
-                    return self.count_change(key, entry, count, delta)
+                    return self.count_change(key, word, entry, count, delta)
                 if count == 0 and reusable == NULL:
                     reusable = entry
                 index = (index + 1) & table.mask
@@ -176,10 +174,12 @@ cdef class InterestTable:
         store_release_u64(&reusable.value, (queue << COUNT_BITS) | <uint64_t>delta)
         partition.live += 1
         self.live += 1
-        self.filter_add(key)
+        self.filter_add(word)
         return 0
 
-    cdef int count_change(self, uint64_t key, Entry *entry, uint64_t count, int32_t delta) noexcept nogil:
+    cdef int count_change(
+        self, uint64_t key, uint64_t word, Entry *entry, uint64_t count, int32_t delta
+    ) noexcept nogil:
         """Change the count of a live entry, which may die of it; as change()."""
         cdef OwnPartition *partition = &self.partitions[key >> 56]
         cdef uint64_t capacity
@@ -192,7 +192,7 @@ cdef class InterestTable:
             partition.live -= 1
             self.live -= 1
             self.dead += 1
-            self.filter_drop(key)
+            self.filter_drop(word)
             capacity = table_view(self.segment, self.size, key).mask + 1
             if capacity >= (<uint64_t>1 << CLASS_SHRINK) and partition.live * 16 < capacity:
                 # Give memory back after a flood has gone. If there is no room to do so, it stays.

@@ -14,7 +14,9 @@ cdef int match_result_add(MatchResult *result, MemberList *plain, QueueTable *gr
     cdef QueueGroup *slots
     cdef void *array
     if count:
-        array = reserve(result.plain, result.plain_count, count, &result.plain_capacity, sizeof(SublistItem *))
+        array = reserve(
+            result.plain, result.plain_count, count, &result.plain_capacity, sizeof(SublistItem *)
+        )
         if array == NULL:
             return -1
         result.plain = <SublistItem **>array

@@ -25,10 +25,12 @@ cpdef bint is_literal(const unsigned char *subject, Py_ssize_t size) noexcept no
 @cython.locals(count=Py_ssize_t, index=Py_ssize_t)
 cpdef Py_ssize_t count_tokens(const unsigned char *subject, Py_ssize_t size) noexcept nogil
 cpdef bint matches(
-    const unsigned char *pattern, Py_ssize_t pattern_size, const unsigned char *subject, Py_ssize_t subject_size
+    const unsigned char *pattern, Py_ssize_t pattern_size,
+    const unsigned char *subject, Py_ssize_t subject_size,
 ) noexcept nogil
 cpdef bint is_subset(
-    const unsigned char *subject, Py_ssize_t subject_size, const unsigned char *pattern, Py_ssize_t pattern_size
+    const unsigned char *subject, Py_ssize_t subject_size,
+    const unsigned char *pattern, Py_ssize_t pattern_size,
 ) noexcept nogil
 cpdef bint collide(
     const unsigned char *left, Py_ssize_t left_size, const unsigned char *right, Py_ssize_t right_size

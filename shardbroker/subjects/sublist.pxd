@@ -64,9 +64,13 @@ cdef class Sublist:
 
     # queue_id 0: a plain subscription. The subject must be valid for SUB. Raises MemoryError, having
     # changed nothing.
-    cdef int insert(self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item) except -1
+    cdef int insert(
+        self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item
+    ) except -1
     # 0, or -1 if that item is not in under that subject and queue.
-    cdef int remove(self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item) noexcept nogil
+    cdef int remove(
+        self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item
+    ) noexcept nogil
     # Appends who wants the subject; 0, or -1 when out of memory (what was appended until then stays).
     cdef int match(self, const uint8_t *subject, uint32_t size, MatchResult *result) noexcept nogil
 
@@ -77,7 +81,9 @@ cdef class Sublist:
     cdef int table_add(self, Node *node) noexcept nogil
     cdef void table_drop(self, Node *node) noexcept nogil
     cdef Node *child(self, Node *parent, const uint8_t *token, uint32_t size, uint32_t kind) noexcept nogil
-    cdef Node *add_child(self, Node *parent, const uint8_t *token, uint32_t size, uint32_t kind) noexcept nogil
+    cdef Node *add_child(
+        self, Node *parent, const uint8_t *token, uint32_t size, uint32_t kind
+    ) noexcept nogil
     cdef void prune_branch(self, Node *node) noexcept nogil
     cdef void prune(self, Node *node) noexcept nogil
     cdef Node *locate(self, const uint8_t *subject, uint32_t size, bint create) noexcept nogil

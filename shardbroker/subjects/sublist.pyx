@@ -63,7 +63,9 @@ cdef inline bint has_empty_token(const uint8_t *subject, uint32_t size) noexcept
     return True
 
 
-cdef inline uint32_t token_kind(const uint8_t *subject, uint32_t size, uint32_t start, uint32_t end) noexcept nogil:
+cdef inline uint32_t token_kind(
+    const uint8_t *subject, uint32_t size, uint32_t start, uint32_t end
+) noexcept nogil:
     """What the token stands for in a pattern. `>` is a wildcard only at the end."""
     if end - start == 1:
         if subject[start] == STAR:
@@ -217,7 +219,9 @@ cdef class Sublist:
             return NULL
         return parent.branch.star if kind == NODE_STAR else parent.branch.rest
 
-    cdef Node *add_child(self, Node *parent, const uint8_t *token, uint32_t size, uint32_t kind) noexcept nogil:
+    cdef Node *add_child(
+        self, Node *parent, const uint8_t *token, uint32_t size, uint32_t kind
+    ) noexcept nogil:
         """Make that child; NULL when out of memory, with nothing changed."""
         cdef Node *node
         if kind != NODE_EDGE:
@@ -276,7 +280,7 @@ cdef class Sublist:
             node = parent
 
     cdef Node *locate(self, const uint8_t *subject, uint32_t size, bint create) noexcept nogil:
-        """The node of a pattern, or NULL: absent, or (with ``create``) out of memory, with nothing changed."""
+        """The node of a pattern, or NULL: absent, or (``create``) out of memory, with nothing changed."""
         cdef Node *node
         cdef Node *next
         cdef uint32_t start = 0
@@ -302,7 +306,9 @@ cdef class Sublist:
         return node
 
     # --- the contract (sublist.pxd) ---------------------------------------------------------------------
-    cdef int insert(self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item) except -1:
+    cdef int insert(
+        self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item
+    ) except -1:
         cdef Node *node = self.locate(subject, size, True)
         cdef QueueGroup *group
         cdef int status
@@ -322,7 +328,9 @@ cdef class Sublist:
         self.inserts += 1
         return 0
 
-    cdef int remove(self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item) noexcept nogil:
+    cdef int remove(
+        self, const uint8_t *subject, uint32_t size, uint64_t queue_id, SublistItem *item
+    ) noexcept nogil:
         cdef Node *node = self.locate(subject, size, False)
         cdef QueueGroup *group
         if node == NULL:

@@ -6,6 +6,8 @@ from tests.models.sublist_model import pattern_matches
 
 Key = tuple[int, int, bytes, int, bool]  # worker, account, pattern, queue hash (0: plain), limited
 
+Groups = dict[int, dict[int, tuple[int, int]]]  # {queue hash: {worker: (unlimited, limited)}}
+
 
 class InterestModel:
     """Twin of all workers' shm.interest_directory.InterestDirectory at once."""
@@ -21,10 +23,10 @@ class InterestModel:
         if self.counts[key] == 0:
             del self.counts[key]
 
-    def lookup(self, asking: int, account: int, subject: bytes) -> tuple[int, dict[int, dict[int, tuple[int, int]]]]:
-        """(mask of workers with plain interest, {queue hash: {worker: (unlimited, limited)}}) but for the asker."""
+    def lookup(self, asking: int, account: int, subject: bytes) -> tuple[int, Groups]:
+        """(mask of workers with plain interest, groups), both without the asker."""
         mask = 0
-        groups: dict[int, dict[int, tuple[int, int]]] = {}
+        groups: Groups = {}
         for (worker, owner, pattern, queue_hash, limited), count in self.counts.items():
             if worker == asking or worker in self.down or owner != account:
                 continue

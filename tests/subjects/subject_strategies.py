@@ -21,6 +21,6 @@ def patterns(draw: st.DrawFn) -> bytes:
     return b".".join(tokens)
 
 
-any_subjects = st.lists(st.sampled_from((b"a", b"*", b">", b".", b" ", b"\t", b"\x0c", b"\0", b"b")), max_size=9).map(
-    b"".join
-)
+any_subjects = st.lists(
+    st.sampled_from((b"a", b"*", b">", b".", b" ", b"\t", b"\x0c", b"\0", b"b")), max_size=9
+).map(b"".join)

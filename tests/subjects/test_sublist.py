@@ -176,7 +176,8 @@ print((psutil.Process().memory_info().rss - before) / count - item_size)
 def test_a_literal_subscription_is_lean() -> None:
     """Resident memory of 200,000, in a process of its own."""
     command = [sys.executable, "-c", MEMORY_PROGRAM, "200000"]
-    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
-    per_subscription = float(result.stdout)
+    root = Path(__file__).parents[2]
+    output = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True).stdout
+    per_subscription = float(output)
     print(f"{per_subscription:.0f} bytes a literal subscription beyond its item")
     assert 20 < per_subscription <= BYTES_PER_LITERAL_MAX
