@@ -18,9 +18,8 @@ import signal
 import socket
 import sys
 
-SHARED_MEMORY_DIRECTORY = "/dev/shm"
-#: Environment variable of control/forkserver_preload.py; not imported, it brings ctypes along.
-ACCEPTOR_PID = "SHARDBROKER_ACCEPTOR_PID"
+from shardbroker.control.forkserver_preload import ACCEPTOR_PID
+from shardbroker.shm.region import SHARED_MEMORY_DIRECTORY
 
 _PRELOAD = ("shardbroker.control.forkserver_preload", "shardbroker.workers.process")
 

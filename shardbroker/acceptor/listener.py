@@ -22,6 +22,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     Raises StartError in nats-server's words, so that scripts which look for them go on working.
     """
     wanted = max(0, port)
+    host = host or "0.0.0.0"
     where = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
     if port > 65535:
         raise StartError(f"listen tcp: address {wanted}: invalid port")

@@ -164,7 +164,7 @@ class Supervisor:
                 self._log.error(f"Worker {worker.index} sent an unexpected {type(message).__name__}")
 
     def _ready(self, worker: Worker) -> None:
-        if worker.state != STARTING:
+        if worker.state != STARTING or self._stopping:
             return
         worker.state = UP
         worker.last_sign_at = time.monotonic()
@@ -186,13 +186,9 @@ class Supervisor:
     # --- death -------------------------------------------------------------------------------------------
 
     def _exited(self, worker: Worker) -> None:
-        status = worker.exit_status()
-        if self._stopping:
-            self._log.debug(f"Worker {worker.index} {status}")
-        else:
-            self._log.error(
-                f"Worker {worker.index} (pid {worker.pid}) {status}: its clients are disconnected"
-            )
+        if not self._stopping:
+            who = f"Worker {worker.index} (pid {worker.pid})"
+            worker.describe_exit(lambda how: self._log.error(f"{who} {how}: its clients are disconnected"))
         worker.release()
         self._fabric.retire(worker.index)
         if self._stopping:

@@ -29,6 +29,7 @@ ALIVE = (STARTING, UP)
 
 #: Messages from one worker handled before others get their turn.
 _MESSAGES_PER_TURN = 64
+_REAP_DELAY_S = 0.05
 
 
 class Worker:
@@ -129,9 +130,17 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def exit_status(self) -> str:
-        """How the last process ended, in words."""
-        code = self._process.exitcode if self._process is not None else None
+    def describe_exit(self, tell: Callable[[str], None]) -> None:
+        """``tell`` soon how the process that is dead now ended, in words.
+
+        Not at once: the forkserver, whose child it is, reaps it and reports in its own time.
+        """
+        process = self._process
+        self._loop.call_later(_REAP_DELAY_S, lambda: tell(self._status(process)))
+
+    @staticmethod
+    def _status(process) -> str:
+        code = process.exitcode if process is not None else None
         if code is None:
             return "is gone"
         if code < 0:
@@ -188,8 +197,8 @@ class Worker:
 
         self._loop.call_later(0.01, again)
 
-    def _readable(self) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
+    def _readable(self, limit: int = _MESSAGES_PER_TURN) -> None:
+        for _ in range(limit):
             if self._channel is None:
                 return
             try:
@@ -217,7 +226,7 @@ class Worker:
         if self._pidfd < 0:
             return
         # What it sent before it ended still counts: a connection may be on its way to another worker.
-        self._readable()
+        self._readable(limit=1 << 20)
         self.on_exit(self)
 
 

@@ -133,5 +133,7 @@ def parse_arguments(arguments: list[str]) -> Command:
     if command.action == "serve":
         if refused:
             raise ConfigError("\n".join(refused))
+        if values.get("port") == 0:
+            del values["port"]  # nats-server: 0 is the default port, -1 any free one
         command.options = Options(**values)
     return command

@@ -5,10 +5,11 @@ The acceptor's pid comes by environment, because a preload module is only import
 
 import os
 
-from shardbroker.control.parent_death import die_with_parent
-
 #: Name of the environment variable with the pid of the acceptor.
 ACCEPTOR_PID = "SHARDBROKER_ACCEPTOR_PID"
 
 if ACCEPTOR_PID in os.environ:
+    # Not above: the acceptor imports this module for the name alone, and ctypes is slow to load.
+    from shardbroker.control.parent_death import die_with_parent
+
     die_with_parent(int(os.environ[ACCEPTOR_PID]))

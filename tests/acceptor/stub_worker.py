@@ -42,6 +42,8 @@ def main(sock: socket.socket, worker_index: int, options: object) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     die_with_parent(os.getppid())
+    if "STUB_FAILS" in os.environ:
+        os._exit(3)
     StubWorker(Channel(sock), worker_index).run()
 
 

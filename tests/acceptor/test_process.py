@@ -186,3 +186,23 @@ def test_restarts_do_not_leak_descriptors(start) -> None:
                    and broker.shards()[0]["state"] == "up")  # fmt: skip
         counts.append(descriptors_of(broker.process.pid))
     assert counts[-1] <= counts[1]
+
+
+def test_workers_that_never_start_end_it_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_FAILS", "1")
+    done = run("-p", "-1", "--workers", "2")
+    assert done.returncode == 1
+    assert re.search(r"\[FTL\] Cannot start: worker \d ended 4 times before it was ready", done.stderr)
+    assert "Server is ready" not in done.stderr
+
+
+def test_signal_before_it_is_ready_ends_it(tmp_path) -> None:
+    for delay in (0.1, 0.2, 0.3):
+        command = [sys.executable, "-m", "tests.acceptor.stub_broker", "-a", "127.0.0.1", "-p", "-1"]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(delay)
+            process.terminate()
+            _, text = process.communicate(timeout=10)
+        # Before the handlers are set, the default ends it; nothing else may.
+        assert process.returncode in (0, -signal.SIGTERM), text
+        assert "Acceptor:" not in text

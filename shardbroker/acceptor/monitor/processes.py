@@ -20,7 +20,7 @@ class ProcessUsage:
     cpu_percent: float  # of one core
     cpu_seconds: float  # since it began
     rss: int  # bytes, shared memory counted in full
-    pss: int  # bytes, shared memory counted by share
+    shared: int  # bytes of rss that other processes may have as well
     threads: int
     fds: int
     switches_voluntary: int
@@ -71,7 +71,6 @@ class Processes:
                 switches = process.num_ctx_switches()
                 memory = process.memory_info()
                 threads, fds = process.num_threads(), process.num_fds()
-            pss = _pss(pid)
         except self._psutil.Error:
             return None  # it ended just now
         self._known[pid] = (process, used, now)
@@ -82,7 +81,7 @@ class Processes:
             cpu_percent=round(max(0.0, 100 * share), 1),
             cpu_seconds=round(used, 2),
             rss=memory.rss,
-            pss=pss,
+            shared=memory.shared,
             threads=threads,
             fds=fds,
             switches_voluntary=switches.voluntary,
@@ -90,8 +89,11 @@ class Processes:
         )
 
 
-def _pss(pid: int) -> int:
-    """Proportional set size in bytes, 0 where the kernel does not tell. The rollup is one cheap read."""
+def proportional_size(pid: int) -> int:
+    """Bytes of memory with shared pages counted by share, 0 where the kernel does not tell.
+
+    The kernel walks all pages for it, so only the page that shows it asks.
+    """
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
             for line in file:

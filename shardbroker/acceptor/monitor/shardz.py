@@ -7,6 +7,7 @@ import os
 import time
 
 from shardbroker.acceptor.monitor.page import json_page, timestamp, uptime
+from shardbroker.acceptor.monitor.processes import proportional_size
 from shardbroker.acceptor.monitor.shardz_html import shardz_html
 from shardbroker.shm import layout
 from shardbroker.shm.region import SHARED_MEMORY_DIRECTORY
@@ -29,6 +30,7 @@ def collect(monitor) -> dict:
     fabric = broker.fabric
     now_ns = time.time_ns()
     usage = monitor.processes.sample()
+    processes = [_process(each) for each in usage]
     of_worker = {each.index: each for each in usage if each.role == "worker"}
     slots = fabric.slots.held(fabric.worker_count)
     shards = [
@@ -52,8 +54,8 @@ def collect(monitor) -> dict:
         "shm_free": status.f_bavail * status.f_frsize,
         "cpu_percent": round(sum(each.cpu_percent for each in usage), 1),
         "rss": sum(each.rss for each in usage),
-        "pss": sum(each.pss for each in usage),
-        "processes": [_process(each) for each in usage],
+        "pss": sum(each["pss"] for each in processes),
+        "processes": processes,
         "totals": {name: totals[index] for name, index in STATISTIC.items()},
         "shards": shards,
     }
@@ -66,7 +68,7 @@ def _process(usage) -> dict:
         "cpu_percent": usage.cpu_percent,
         "cpu_seconds": usage.cpu_seconds,
         "rss": usage.rss,
-        "pss": usage.pss,
+        "pss": proportional_size(usage.pid),
         "threads": usage.threads,
         "fds": usage.fds,
         "switches_voluntary": usage.switches_voluntary,

@@ -5,6 +5,7 @@ import platform
 import time
 
 from shardbroker.acceptor.monitor.page import json_page, number, timestamp, uptime
+from shardbroker.acceptor.monitor.processes import ProcessUsage
 from shardbroker.shm.worker_table import STATISTIC
 from shardbroker.version import NATS_VERSION, __version__
 
@@ -12,6 +13,12 @@ from shardbroker.version import NATS_VERSION, __version__
 _FEATURE_FLAGS = ("js_ack_fc_v2", "js_api_reply_v2", "js_raft_delete_range", "js_snapshot_sources")
 _KINDS = ("clients", "routes", "gateways", "leafs")
 PROTOCOL_VERSION = 1
+
+
+def memory_size(usage: list[ProcessUsage]) -> int:
+    """Bytes of all processes together, what they share counted once (near enough)."""
+    shared = max((process.shared for process in usage), default=0)
+    return shared + sum(process.rss - process.shared for process in usage)
 
 
 def varz(monitor, request, respond) -> None:
@@ -57,7 +64,7 @@ def varz(monitor, request, respond) -> None:
         "start": start,
         "now": timestamp(now_ns),
         "uptime": uptime(now_ns - broker.fabric.start_ns),
-        "mem": sum(process.rss for process in usage),
+        "mem": memory_size(usage),
         "cores": os.cpu_count() or 1,
         "gomaxprocs": broker.fabric.worker_count,
         "cpu": number(round(sum(process.cpu_percent for process in usage), 1)),
