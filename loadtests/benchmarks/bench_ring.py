@@ -8,6 +8,7 @@ from loadtests.benchmarks.regions import make_board, make_ring
 from loadtests.benchmarks.timing import measure, show
 
 ring_size = 1 << 20
+generation = 1
 
 
 def run(loops: ModuleType) -> None:
@@ -23,9 +24,10 @@ def _bench(loops: ModuleType, batch: int, body_size: int) -> None:
         Outbound(RingMap(ring.descriptor, ring_size), board.address, worker)
         for worker, ring in enumerate(rings)
     ]
-    inbound = Inbound(board.address, 1, outbounds[1])
-    outbounds[0].attach(1, -1)
+    inbound = Inbound(board.address, 1, generation, outbounds[1])
+    outbounds[0].invite(1, -1, generation)
     inbound.attach(0, RingMap(rings[0].descriptor, ring_size))
+    loops.ring_join(outbounds[0], inbound)
     handler, body, written = loops.CountingHandler(), b"b" * body_size, 0
 
     def work(count: int) -> None:

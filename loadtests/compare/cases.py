@@ -108,6 +108,10 @@ def _request_reply(in_flight: int, server: RunningServer, seconds: float) -> Fig
     return latency.request_reply(server, in_flight, seconds)
 
 
+def _bursts(in_flight: int, server: RunningServer, seconds: float) -> Figures:
+    return latency.request_reply(server, in_flight, seconds, in_bursts=True)
+
+
 def _chatter(count: int, server: RunningServer, seconds: float) -> Figures:
     return crowds.chatter(server, count, rate_each=4, seconds=max(2.0, seconds))
 
@@ -163,6 +167,8 @@ cases: tuple[Case, ...] = (
          (at_most(1, "p50_us"), at_most(1, "p99_us"), cpu_informs)),
     Case("request_64", "request/reply 16 B, 64 in flight", partial(_request_reply, 64),
          (at_least(1.5, "requests_per_s"), Goal("p99_us"), cpu_informs)),
+    Case("burst_8", "request/reply 16 B, bursts of 8, answered one by one", partial(_bursts, 8),
+         (at_most(1, "p50_us"), at_most(1, "p99_us"), cpu_informs)),
     Case("chatter_1000", "1,000 connections, 4 messages a second each", partial(_chatter, 1000),
          (at_most(1, "cpu_ns"),)),
     Case("chatter_5000", "5,000 connections, 4 messages a second each", partial(_chatter, 5000),
