@@ -40,10 +40,11 @@ class Handoff:
         """A new connection; ``fd`` is ours now."""
         self.accepted += 1
         flags = 0
-        if 0 < self._connections_max <= self._placement.connections() + len(self._waiting):
+        survey = self._placement.survey()
+        if 0 < self._connections_max <= sum(load for load, _, _ in survey) + len(self._waiting):
             flags = REJECT
             self.rejected += 1
-        self._place(TakeSocket(cid=self.accepted, flags=flags, port=port, ip=ip), fd)
+        self._place(TakeSocket(self.accepted, flags, port, ip), fd, survey)
 
     def move(self, sender: Worker, message: MoveSocket, fd: int) -> None:
         """A worker gives a connection to another one, or gets it back when that one cannot take it."""
@@ -53,13 +54,13 @@ class Handoff:
             if wanted.hand_over(take, fd):
                 return
         if not sender.hand_over(take, fd):
-            self._place(take, fd)
+            self._place(take, fd, self._placement.survey())
 
     def drain(self) -> None:
         """Some channel has room again, or a worker came up."""
         while self._waiting:
             message, fd = self._waiting[0]
-            if not self._offer(message, fd):
+            if not _offer(message, fd, self._placement.survey()):
                 return
             self._waiting.popleft()
         self.on_room()
@@ -70,10 +71,12 @@ class Handoff:
             os.close(fd)
         self._waiting.clear()
 
-    def _place(self, message: TakeSocket, fd: int) -> None:
+    def _place(self, message: TakeSocket, fd: int, survey: list[tuple[int, int, Worker]]) -> None:
         # First come, first served: what waits already goes first.
-        if self._waiting or not self._offer(message, fd):
+        if self._waiting or not _offer(message, fd, survey):
             self._waiting.append((message, fd))
 
-    def _offer(self, message: TakeSocket, fd: int) -> bool:
-        return any(worker.hand_over(message, fd) for worker in self._placement.by_load())
+
+def _offer(message: TakeSocket, fd: int, survey: list[tuple[int, int, Worker]]) -> bool:
+    """Give the connection to the first worker that has room; False when none has."""
+    return any(worker.hand_over(message, fd) for _, _, worker in survey)

@@ -8,6 +8,9 @@ from shardbroker.acceptor.fabric import Fabric
 from shardbroker.acceptor.worker import UP, Worker
 from shardbroker.shm.worker_table import STATISTIC
 
+_CONNECTIONS = STATISTIC["connections"]
+_CONNECTIONS_TOTAL = STATISTIC["connections_total"]
+
 
 class Placement:
     """Reads the board; knows of nobody's wishes."""
@@ -18,18 +21,15 @@ class Placement:
 
     def load(self, worker: Worker) -> int:
         """Connections that ``worker`` has or is about to have."""
-        row = self._fabric.rows[worker.index]
-        taken = row.statistic("connections_total")
-        return row.statistic("connections") + worker.under_way(taken)
+        figures = self._fabric.rows[worker.index].figures
+        return figures[_CONNECTIONS] + worker.under_way(figures[_CONNECTIONS_TOTAL])
 
-    def by_load(self) -> list[Worker]:
-        """The workers that take connections, the least loaded first."""
-        serving = [worker for worker in self._workers if worker.state == UP]
-        return sorted(serving, key=self.load) if len(serving) > 1 else serving
+    def survey(self) -> list[tuple[int, int, Worker]]:
+        """(load, index, worker) of the workers that take connections, the least loaded first."""
+        return sorted(
+            (self.load(worker), worker.index, worker) for worker in self._workers if worker.state == UP
+        )
 
     def connections(self) -> int:
         """Connections of all workers, those under way included."""
-        return sum(self.load(worker) for worker in self._workers if worker.state == UP)
-
-
-assert "connections" in STATISTIC and "connections_total" in STATISTIC
+        return sum(load for load, _, _ in self.survey())

@@ -29,7 +29,8 @@ ALIVE = (STARTING, UP)
 
 #: Messages from one worker handled before others get their turn.
 _MESSAGES_PER_TURN = 64
-_REAP_DELAY_S = 0.05
+#: After a worker's end, for its parent to tell the cause, which is only logged.
+_REAP_WAIT_S = 0.5
 
 
 class Worker:
@@ -133,14 +134,25 @@ class Worker:
     def describe_exit(self, tell: Callable[[str], None]) -> None:
         """``tell`` soon how the process that is dead now ended, in words.
 
-        Not at once: the forkserver, whose child it is, reaps it and reports in its own time.
+        Not at once: the forkserver, whose child it is, reaps it and reports by the sentinel; if the
+        forkserver is stuck, we go without the cause.
         """
         process = self._process
-        self._loop.call_later(_REAP_DELAY_S, lambda: tell(self._status(process)))
+        if process is None:
+            tell("is gone")
+            return
+
+        def reaped() -> None:
+            timer.cancel()
+            self._loop.remove_reader(process.sentinel)
+            tell(self._status(process))
+
+        timer = self._loop.call_later(_REAP_WAIT_S, reaped)
+        self._loop.add_reader(process.sentinel, reaped)
 
     @staticmethod
     def _status(process) -> str:
-        code = process.exitcode if process is not None else None
+        code = process.exitcode
         if code is None:
             return "is gone"
         if code < 0:

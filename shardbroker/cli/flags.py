@@ -13,10 +13,11 @@ from shardbroker.errors import UsageError
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
-_INT = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)")
-_DURATION = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
+# Patterns are compiled at first use: most starts need none or one of them.
+_INT = r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)"
+_DURATION = r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)"
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"([+-]?[0-9]+)([a-zA-Z]*)")
+_SIZE = r"([+-]?[0-9]+)([a-zA-Z]*)"
 _SIZE_UNITS = {
     f"{letter}{kind}": base**power
     for power, letter in enumerate("kmgtpe", start=1)
@@ -35,7 +36,7 @@ def boolean(text: str) -> bool:
 
 def integer(text: str) -> int:
     """As strconv.ParseInt with base 0: decimal, 0x, 0b, 0o or a leading 0 for octal."""
-    if not _INT.fullmatch(text):
+    if not re.fullmatch(_INT, text):
         raise ValueError("parse error")
     sign = -1 if text.startswith("-") else 1
     digits = text.lstrip("+-").lower()
@@ -56,11 +57,11 @@ def duration(text: str) -> float:
         return 0.0
     total, position = 0.0, 0
     while position < len(text):
-        match = _DURATION.match(text, position)
+        match = re.match(_DURATION, text[position:])
         if match is None or match[1] in ("", "."):
             raise ValueError("parse error")
         total += float(match[1]) * _UNIT_S[match[2]]
-        position = match.end()
+        position += match.end()
     if position == 0:
         raise ValueError("parse error")
     return total
@@ -68,7 +69,7 @@ def duration(text: str) -> float:
 
 def size(text: str) -> int:
     """Bytes, in the units of the nats configuration: k, m, g = 1000^n; kb, mb, gb (and kib) = 1024^n."""
-    match = _SIZE.fullmatch(text)
+    match = re.fullmatch(_SIZE, text)
     if match is None or (match[2] and match[2].lower() not in _SIZE_UNITS):
         raise ValueError("parse error")
     return int(match[1]) * (_SIZE_UNITS[match[2].lower()] if match[2] else 1)

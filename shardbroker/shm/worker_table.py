@@ -22,7 +22,8 @@ class WorkerRow:
         row = memoryview(board)[start : start + layout.WORKER_ROW_SIZE]
         self._words = row.cast("I")
         self._cells = row.cast("Q")
-        self._statistics = self._cells[layout.WORKER_STATISTICS // 8 :]
+        #: The figures, by their index in STATISTIC.
+        self.figures = self._cells[layout.WORKER_STATISTICS // 8 :]
 
     @property
     def state(self) -> int:
@@ -49,11 +50,11 @@ class WorkerRow:
         return self._cells[layout.WORKER_HEARTBEAT // 8]
 
     def statistic(self, name: str) -> int:
-        return self._statistics[STATISTIC[name]]
+        return self.figures[STATISTIC[name]]
 
     def statistics(self) -> list[int]:
         """All named figures, in the order of layout.STATISTICS."""
-        return self._statistics[: len(layout.STATISTICS)].tolist()
+        return self.figures[: len(layout.STATISTICS)].tolist()
 
     def begin(self, generation: int) -> None:
         """Clear the row for a new process; nobody else writes it now."""

@@ -11,8 +11,36 @@ from shardbroker.version import NATS_VERSION, __version__
 
 #: The switches nats-server lists; none of them means anything here.
 _FEATURE_FLAGS = ("js_ack_fc_v2", "js_api_reply_v2", "js_raft_delete_range", "js_snapshot_sources")
-_KINDS = ("clients", "routes", "gateways", "leafs")
 PROTOCOL_VERSION = 1
+
+
+def varz(monitor, request, respond) -> None:
+    broker = monitor.broker
+    figures = broker.fabric.totals()
+    usage = monitor.processes.sample()
+    now_ns = time.time_ns()
+    page = _configuration(monitor)
+    page |= {
+        "start": timestamp(broker.fabric.start_ns),
+        "now": timestamp(now_ns),
+        "uptime": uptime(now_ns - broker.fabric.start_ns),
+        "mem": memory_size(usage),
+        "cores": os.cpu_count() or 1,
+        "gomaxprocs": broker.fabric.worker_count,
+        "cpu": number(round(sum(process.cpu_percent for process in usage), 1)),
+    }
+    page |= _traffic({name: figures[index] for name, index in STATISTIC.items()}, broker.handoff.accepted)
+    page |= {
+        "http_req_stats": dict(sorted(monitor.requests.items())),
+        "config_load_time": timestamp(broker.fabric.start_ns),
+        "config_digest": "",
+        "feature_flags": dict.fromkeys(_FEATURE_FLAGS, False),
+        "system_account": "$SYS",
+        "slow_consumer_stats": _by_kind(figures[STATISTIC["slow_consumers"]]),
+        "stale_connection_stats": _by_kind(figures[STATISTIC["stale_connections"]]),
+        "disk_io_wait_stats": {"waiters": 0, "waits": 0, "wait_time": 0, "max_wait_time": 0},
+    }
+    respond(json_page(page))
 
 
 def memory_size(usage: list[ProcessUsage]) -> int:
@@ -21,18 +49,11 @@ def memory_size(usage: list[ProcessUsage]) -> int:
     return shared + sum(process.rss - process.shared for process in usage)
 
 
-def varz(monitor, request, respond) -> None:
+def _configuration(monitor) -> dict:
+    """Who the server is and what it was told."""
     broker = monitor.broker
     options = broker.options
-    figures = broker.fabric.totals()
-    usage = monitor.processes.sample()
-    now_ns = time.time_ns()
-    start = timestamp(broker.fabric.start_ns)
-
-    def figure(name: str) -> int:
-        return figures[STATISTIC[name]]
-
-    page = {
+    return {
         "server_id": broker.server_id,
         "server_name": broker.server_name,
         "version": NATS_VERSION,
@@ -53,45 +74,24 @@ def varz(monitor, request, respond) -> None:
         "max_control_line": options.max_control_line,
         "max_payload": options.max_payload,
         "max_pending": options.max_pending,
-        "cluster": {},
-        "gateway": {},
-        "leaf": {},
-        "mqtt": {},
-        "websocket": {},
-        "jetstream": {},
+        **{kind: {} for kind in ("cluster", "gateway", "leaf", "mqtt", "websocket", "jetstream")},
         "tls_timeout": 2,
         "write_deadline": int(options.write_deadline_s * 1e9),
-        "start": start,
-        "now": timestamp(now_ns),
-        "uptime": uptime(now_ns - broker.fabric.start_ns),
-        "mem": memory_size(usage),
-        "cores": os.cpu_count() or 1,
-        "gomaxprocs": broker.fabric.worker_count,
-        "cpu": number(round(sum(process.cpu_percent for process in usage), 1)),
-        "connections": figure("connections"),
-        "total_connections": broker.handoff.accepted,
-        "routes": 0,
-        "remotes": 0,
-        "leafnodes": 0,
-        "in_msgs": figure("in_msgs"),
-        "in_bytes": figure("in_bytes"),
-        "in_client_msgs": figure("in_msgs"),
-        "in_client_bytes": figure("in_bytes"),
-        "out_msgs": figure("out_msgs"),
-        "out_bytes": figure("out_bytes"),
-        "out_client_msgs": figure("out_msgs"),
-        "out_client_bytes": figure("out_bytes"),
-        "slow_consumers": figure("slow_consumers"),
-        "stale_connections": figure("stale_connections"),
-        "stalled_clients": figure("stalled_clients"),
-        "subscriptions": figure("subscriptions"),
-        "http_req_stats": dict(sorted(monitor.requests.items())),
-        "config_load_time": start,
-        "config_digest": "",
-        "feature_flags": dict.fromkeys(_FEATURE_FLAGS, False),
-        "system_account": "$SYS",
-        "slow_consumer_stats": {**dict.fromkeys(_KINDS, 0), "clients": figure("slow_consumers")},
-        "stale_connection_stats": {**dict.fromkeys(_KINDS, 0), "clients": figure("stale_connections")},
-        "disk_io_wait_stats": {"waiters": 0, "waits": 0, "wait_time": 0, "max_wait_time": 0},
     }
-    respond(json_page(page))
+
+
+def _traffic(figures: dict[str, int], accepted: int) -> dict:
+    """Connections and messages; all traffic here is clients' traffic."""
+    page = {"connections": figures["connections"], "total_connections": accepted}
+    page |= dict.fromkeys(("routes", "remotes", "leafnodes"), 0)
+    for direction in ("in", "out"):
+        for kind in ("", "client_"):
+            page[f"{direction}_{kind}msgs"] = figures[f"{direction}_msgs"]
+            page[f"{direction}_{kind}bytes"] = figures[f"{direction}_bytes"]
+    for name in ("slow_consumers", "stale_connections", "stalled_clients", "subscriptions"):
+        page[name] = figures[name]
+    return page
+
+
+def _by_kind(clients: int) -> dict[str, int]:
+    return {"clients": clients, "routes": 0, "gateways": 0, "leafs": 0}
