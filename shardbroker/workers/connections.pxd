@@ -7,7 +7,13 @@ from shardbroker.routing.router cimport Router
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.session cimport Session
 
+cdef class ClosingWatcher:
+    """Told of every client that ends, to take it out of its lists; the event loop derives from it."""
+
+    cdef void on_closing(self, Client *client) noexcept
+
 cdef class Connections:
+    cdef ClosingWatcher watcher
     cdef Router router
     cdef Session session
     cdef object log

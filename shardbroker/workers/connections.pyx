@@ -55,6 +55,13 @@ cdef uint16_t REASON_SLOW = CLOSE_REASONS.index("Slow Consumer (Pending Bytes)")
 cdef uint16_t REASON_WRITE_ERROR = CLOSE_REASONS.index("Write Error")
 
 
+cdef class ClosingWatcher:
+    """Told of every client that ends."""
+
+    cdef void on_closing(self, Client *client) noexcept:
+        pass
+
+
 cdef class Connections:
     """`table_address` is the worker's connection table, `rows` and `closed_rows` its sizes."""
 
@@ -209,6 +216,7 @@ cdef class Connections:
     cdef void let_go(self, Client *client) noexcept:
         """Forget an open connection and close our descriptor: it ended, or it lives in another worker now."""
         client.target.closed = 1
+        self.watcher.on_closing(client)
         self.session.drop_all(client)
         self.session.greeter.forget(client.target.cid)
         outbox_clear(&client.target.outbox, client.target.pool)
@@ -237,17 +245,23 @@ cdef class Connections:
             next_closed[0] += 1
 
     cdef void free_closed(self) noexcept:
-        """Free the clients closed this turn."""
-        cdef Client *client
-        while self.closed != NULL:
-            client = self.closed
-            self.closed = client.next_closed
-            if client.row_index >= 0:
-                self.free_rows[self.free_count] = client.row_index
-                self.free_count += 1
+        """Free the clients closed this turn; not yet those that still stand in the dirty chain."""
+        cdef Client *client = self.closed
+        cdef Client *following
+        self.closed = NULL
+        while client != NULL:
+            following = client.next_closed
+            if client.target.dirty:
+                client.next_closed = self.closed
+                self.closed = client
             else:
-                free(client.target.row)
-            client_free(client)
+                if client.row_index >= 0:
+                    self.free_rows[self.free_count] = client.row_index
+                    self.free_count += 1
+                else:
+                    free(client.target.row)
+                client_free(client)
+            client = following
 
     cdef Client *largest(self) noexcept:
         """The client with the most pending output, or NULL."""

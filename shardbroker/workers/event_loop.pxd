@@ -8,12 +8,12 @@ from shardbroker.routing.route_cache cimport RouteCache
 from shardbroker.routing.router cimport Router
 from shardbroker.shm.ring cimport Inbound, Outbound
 from shardbroker.workers.client cimport Client
-from shardbroker.workers.connections cimport Connections
+from shardbroker.workers.connections cimport ClosingWatcher, Connections
 from shardbroker.workers.keepalive cimport Keepalive
 from shardbroker.workers.leaving cimport Leaving
 from shardbroker.workers.session cimport Session
 
-cdef class EventLoop:
+cdef class EventLoop(ClosingWatcher):
     cdef Router router
     cdef RouteCache routes
     cdef Session session
@@ -43,6 +43,7 @@ cdef class EventLoop:
     cdef uint64_t buffer_size
     cdef Client *ready_first
     cdef Client *ready_last
+    cdef uint32_t ready_count
     cdef Client **parked  # clients whose input waits for something
     cdef uint32_t parked_count
     cdef uint32_t parked_capacity

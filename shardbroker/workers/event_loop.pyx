@@ -48,7 +48,7 @@ from shardbroker.workers.client cimport (
     Client,
     client_keep_input,
 )
-from shardbroker.workers.connections cimport Connections
+from shardbroker.workers.connections cimport ClosingWatcher, Connections
 from shardbroker.workers.keepalive cimport Keepalive
 from shardbroker.workers.session cimport Session, copy_text
 
@@ -109,7 +109,7 @@ def new_epoll():
     return fd
 
 
-cdef class EventLoop:
+cdef class EventLoop(ClosingWatcher):
     """Runs one worker. `control` has fileno() and on_control(); it is called outside the busy section."""
 
     def __cinit__(
@@ -147,6 +147,7 @@ cdef class EventLoop:
         self.parser.payload_size_max = options.max_payload
         self.now_ns = self.next_tick_ns = monotonic_ns()
         self.connections = Connections(session, epoll_fd, table_address, rows, closed_rows, options.max_pending, log)
+        self.connections.watcher = self
         self.keepalive = Keepalive(self.connections, options, self.now_ns)
         self.connections.now_ns = self.now_ns
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
@@ -182,7 +183,7 @@ cdef class EventLoop:
     cdef int turn(self) except -1:
         """One duty cycle; see the top of the file."""
         cdef Client *client
-        cdef Client *last
+        cdef uint32_t left
         self.wait()
         self.router.statistics.loop_turns += 1
         self.router.now_ns = self.session.now_ns = self.connections.now_ns = self.now_ns
@@ -202,15 +203,14 @@ cdef class EventLoop:
         if self.parked_count:
             self.unpark()
         # Each client that is ready now is served once; who becomes ready meanwhile waits for the next turn.
-        last = self.ready_last
-        while self.ready_first != NULL:
+        left = self.ready_count
+        while left and self.ready_first != NULL:
+            left -= 1
             client = self.ready_first
             self.leave_ready(client)
             self.serve(client)
             if self.bytes_since_flush > FLUSH_EVERY:
                 self.publish_and_flush()
-            if client == last:
-                break
         self.outbound.publish()
         self.busy += 1
         store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
@@ -327,11 +327,13 @@ cdef class EventLoop:
         else:
             self.ready_first = client
         self.ready_last = client
+        self.ready_count += 1
 
     cdef void leave_ready(self, Client *client) noexcept:
         if not client.in_ready:
             return
         client.in_ready = 0
+        self.ready_count -= 1
         if client.previous_ready != NULL:
             client.previous_ready.next_ready = client.next_ready
         else:
@@ -340,6 +342,19 @@ cdef class EventLoop:
             client.next_ready.previous_ready = client.previous_ready
         else:
             self.ready_last = client.previous_ready
+
+    cdef void on_closing(self, Client *client) noexcept:
+        """The client ends: no list may name it after this turn."""
+        cdef uint32_t i, kept = 0
+        self.keepalive.forget(client)
+        self.leave_ready(client)
+        if client.paused:
+            client.paused = 0
+            for i in range(self.parked_count):
+                if self.parked[i] != client:
+                    self.parked[kept] = self.parked[i]
+                    kept += 1
+            self.parked_count = kept
 
     cdef void park(self, Client *client) noexcept:
         """Keep a client aside until unpark finds that it may go on."""
@@ -368,9 +383,6 @@ cdef class EventLoop:
             self.outbound.stop_asking()
         for i in range(self.parked_count):
             client = self.parked[i]
-            if client.target.closed:
-                client.paused = 0
-                continue
             if space:
                 client.parked &= ~PARKED_RING_FULL
             if client.parked or self.is_paused(client):
@@ -497,7 +509,7 @@ cdef class EventLoop:
         left = size - consumed
         room = left
         if client.parked or client.move_to:
-            client.has_whole_input = 1
+            client.has_whole_input = 1 if left else 0
         elif parser.need > HEAD_SIZE:
             room = parser.need
         if client_keep_input(client, data + consumed, left, room) < 0:
@@ -527,8 +539,6 @@ cdef class EventLoop:
         # The descriptor lives on in the message: epoll must be told.
         epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, client.fd, &event)
         self.router.statistics.connections_moved += 1
-        self.keepalive.forget(client)
-        self.leave_ready(client)
         self.connections.let_go(client)
         return True
 
@@ -554,7 +564,7 @@ cdef class EventLoop:
         copy_text(client.target.row.version, 32, state["version"])
         if client_keep_input(client, pending, len(pending), len(pending)) < 0:
             raise MemoryError("no memory for a moved connection's input")
-        client.has_whole_input = 1
+        client.has_whole_input = 1 if len(pending) else 0
         client.readable = 1
         self.keepalive.welcome(client, self.now_ns)
         self.become_ready(client)
@@ -567,8 +577,6 @@ cdef class EventLoop:
                 return
             if self.overflow.first == NULL:
                 self.connections.flush(client)
-        self.keepalive.forget(client)
-        self.leave_ready(client)
         self.connections.close(client, client.reason)
 
     # --- output -----------------------------------------------------------------------------------------
@@ -629,8 +637,6 @@ cdef class EventLoop:
                 f"{self.connections.name_of(client)} - Slow Consumer Detected: outbound budget of "
                 f"{self.budget} bytes for all clients exceeded, {client.target.outbox.size} bytes are its own"
             )
-            self.keepalive.forget(client)
-            self.leave_ready(client)
             self.connections.close(client, REASON_SLOW)
 
     # --- for workers/process.py -------------------------------------------------------------------------
