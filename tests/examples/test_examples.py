@@ -1,0 +1,42 @@
+"""Property: the programs in examples/ run as they stand, and print what their comments promise.
+
+Each is started as a user would start it, as a program of its own, against a broker with two workers.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.broker_process import BrokerProcess
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+TIMEOUT_S = 60.0
+#: program -> lines it must print, in this order, other lines may stand between
+PROMISES = {
+    "core_publish.py": [
+        "weather.berlin: rain, says somebody",
+        "weather.cairo.airport: sun, says somebody",
+        "weather.oslo: snow, says the window",
+    ],
+    "request_reply.py": [
+        "the square of 3 is 9",
+        "the square of 12 is 144",
+        "nobody answers math.cube",
+    ],
+    "queue_workers.py": ["300 jobs, each done once"],
+}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_example(name: str, broker: BrokerProcess) -> None:
+    command = [sys.executable, str(EXAMPLES / name), f"nats://{broker.host}:{broker.port}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert result.returncode == 0, result.stdout + result.stderr
+    printed = [line for line in result.stdout.splitlines() if line in PROMISES[name]]
+    assert printed == PROMISES[name], result.stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PROMISES)
