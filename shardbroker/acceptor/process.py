@@ -95,6 +95,9 @@ class Broker:
         self._catch_signals()
         try:
             self.supervisor.start()
+            if self._http_socket is not None:
+                # While the workers attach: slow to import, and nothing else to do.
+                import shardbroker.acceptor.monitor.endpoints  # noqa: F401
             self.loop.run()
         finally:
             self._clean_up()
@@ -173,7 +176,6 @@ class Broker:
             self._write_ports_file()
 
     def _serve_http(self) -> None:
-        # Not needed to get ready, and slow to import.
         from shardbroker.acceptor.monitor.endpoints import serve_monitoring
 
         self.monitor = serve_monitoring(self, self._http_socket)

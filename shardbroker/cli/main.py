@@ -7,38 +7,60 @@ that cannot be read (its flag set prints the usage and leaves normally; scripts 
 import os
 import sys
 
+from shardbroker.acceptor.forkserver import Forkserver
 from shardbroker.errors import ConfigError, UsageError
+
+#: Flags and words with which the command does something else than serve.
+_NOT_SERVING = ("h", "help", "v", "version", "sl", "signal")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
-    from shardbroker.cli.arguments import parse_arguments
-    from shardbroker.cli.usage import USAGE, VERSION
-
+    arguments = sys.argv[1:] if arguments is None else arguments
     program = program_name(sys.argv[0])
+    # Before anything is parsed or imported: it takes longest to boot, and boots on another core meanwhile.
+    # A guess: if the arguments turn out to be wrong, it ends with us.
+    forkserver = Forkserver() if looks_like_serving(arguments) else None
     try:
-        command = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-        if command.action == "help":
-            print(USAGE)
-            return 0
-        if command.action == "version":
-            print(VERSION)
-            return 0
-        if command.action == "signal":
-            from shardbroker.cli.signal_server import send_signal
-
-            send_signal(command.signal, program)
-            return 0
-        from shardbroker.cli.serve import serve
-
-        return serve(command.options, program)
+        return run(arguments, program, forkserver)
     except UsageError as error:
+        from shardbroker.cli.usage import USAGE
+
         print(error, file=sys.stderr)
         print(USAGE)
         return 0
     except ConfigError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
+    finally:
+        if forkserver is not None:
+            forkserver.close()
+
+
+def run(arguments: list[str], program: str, forkserver: Forkserver | None) -> int:
+    """Do what the arguments say. Raises UsageError and ConfigError."""
+    from shardbroker.cli.arguments import parse_arguments
+    from shardbroker.cli.usage import USAGE, VERSION
+
+    command = parse_arguments(arguments)
+    if command.action == "help":
+        print(USAGE)
+    elif command.action == "version":
+        print(VERSION)
+    elif command.action == "signal":
+        from shardbroker.cli.signal_server import send_signal
+
+        send_signal(command.signal, program)
+    else:
+        from shardbroker.cli.serve import serve
+
+        return serve(command.options, program, forkserver)
+    return 0
+
+
+def looks_like_serving(arguments: list[str]) -> bool:
+    """False when some argument says otherwise."""
+    return not any(argument.lstrip("-").partition("=")[0].lower() in _NOT_SERVING for argument in arguments)
 
 
 def program_name(path: str) -> str:

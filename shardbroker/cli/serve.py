@@ -9,8 +9,11 @@ from shardbroker.config.validation import validate
 from shardbroker.log import Log
 
 
-def serve(options: Options, program: str) -> int:
-    """Run the broker until it is told to stop; gives the exit code. Raises ConfigError."""
+def serve(options: Options, program: str, forkserver: Forkserver | None = None) -> int:
+    """Run the broker until it is told to stop; gives the exit code. Raises ConfigError.
+
+    ``forkserver`` is one that was started early; who started it closes it.
+    """
     validate(options)
     try:
         log = Log(
@@ -25,8 +28,7 @@ def serve(options: Options, program: str) -> int:
         text = f"open {error.filename}: {(error.strerror or '').lower()}"
         print(f"{stamp} error opening file: {text}", file=sys.stderr)
         return 1
-    # First the process that takes longest to boot, then our own imports beside it.
-    forkserver = Forkserver()
+    forkserver = forkserver or Forkserver()
     try:
         from shardbroker.acceptor.process import run
 

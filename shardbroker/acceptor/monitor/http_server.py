@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from urllib.parse import parse_qs, unquote
 
 import httptools
@@ -21,6 +20,7 @@ from shardbroker.acceptor.event_loop import EventLoop
 
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error",
             503: "Service Unavailable"}  # fmt: skip
+_DATE = "%a, %d %b %Y %H:%M:%S GMT"
 _READ_SIZE = 64 << 10
 _SWEEP_INTERVAL_S = 5.0
 
@@ -213,7 +213,7 @@ class _Connection:
         lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         lines.append(f"Content-Type: {response.content_type}")
-        lines.append(f"Date: {formatdate(usegmt=True)}")
+        lines.append(f"Date: {time.strftime(_DATE, time.gmtime())}")
         lines.append(f"Content-Length: {len(response.body)}")
         if not request.keep_alive:
             lines.append("Connection: close")
