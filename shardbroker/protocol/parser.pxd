@@ -24,6 +24,7 @@ cdef int ERROR_MAX_PAYLOAD
 cdef int ERROR_HEADERS_UNSUPPORTED
 
 cdef int START
+cdef int SPACE_TO_ARGUMENT
 cdef int WRONG
 cdef int PUB_ARGUMENT
 cdef int HPUB_ARGUMENT

@@ -48,6 +48,7 @@ from shardbroker.protocol.states import (
     PUB_ARGUMENT,
     PUB_SPACE,
     SIZE_DIGITS_MAX,
+    SPACE_TO_ARGUMENT,
     START,
     STOP,
     SUB_ARGUMENT,
@@ -273,9 +274,13 @@ class Parser(Operation):
             return self._wait(state, position, end, state < START)
 
         # The line. The first byte of an argument is never looked at as a line end.
-        self.op_start = position
         if state < PING_LINE:
             self.argument_start = p - 1
+            if p - 1 - position > KEPT_SIZE_MAX:
+                self.state = state - SPACE_TO_ARGUMENT
+                self.scanned = 0
+                position = p - 1
+        self.op_start = position
         if p < position + self.scanned:
             p = position + self.scanned
         while p < end and data[p] != LF:

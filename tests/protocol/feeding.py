@@ -12,7 +12,7 @@ class Outcome(NamedTuple):
 
     records: list[tuple]
     error: int
-    kept: bytes  # not consumed
+    kept: bytes  # not consumed; empty after an error, and inside of what the parser gives up early
 
 
 class Feeder:
@@ -37,7 +37,8 @@ class Feeder:
         return position - start
 
     def outcome(self) -> Outcome:
-        return Outcome(self.sink.records, self.parser.error, self.kept if self.parser.error == 0 else b"")
+        comparable = self.parser.error == states.ERROR_NONE and self.parser.at_boundary()
+        return Outcome(self.sink.records, self.parser.error, self.kept if comparable else b"")
 
 
 def feed_all(modules: SimpleNamespace, parts: list[bytes], headers_supported: bool = True) -> Outcome:

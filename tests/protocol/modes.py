@@ -1,5 +1,6 @@
 """Both ways to run the protocol modules: as extension modules, and as the Python files they are made of."""
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -12,6 +13,7 @@ FOLDER = Path(__file__).parents[2] / "shardbroker" / "protocol"
 HOT_MODULES = ("sink", "operation", "parser", "recording_sink", "headers", "writer")
 
 
+@functools.cache
 def load_compiled() -> SimpleNamespace:
     """The extension modules; an AssertionError says which one is not built."""
     modules = {name: importlib.import_module(f"{PACKAGE}.{name}") for name in HOT_MODULES}
@@ -20,6 +22,7 @@ def load_compiled() -> SimpleNamespace:
     return SimpleNamespace(compiled=True, **modules)
 
 
+@functools.cache
 def load_interpreted() -> SimpleNamespace:
     """The same modules from their ``.py`` files, next to the extension modules, which stay as they are."""
     names = [f"{PACKAGE}.{name}" for name in HOT_MODULES]

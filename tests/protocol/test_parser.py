@@ -200,6 +200,16 @@ def test_unfinished_operation_restarts_after_reset(modules):
             assert feeder.outcome() == whole
 
 
+def test_blanks_of_one_read_are_not_kept(modules):
+    for end in (b"", b"fo", b"foo 2\r\n", b"foo 2\r\nh"):
+        feeder = Feeder(modules)
+        feeder.feed(b"PUB" + b" " * 500 + end)
+        assert len(feeder.kept) == len(end)
+        feeder.feed(b"foo 2\r\nhi\r\n"[len(end) :])
+        assert feeder.sink.records == [publish(b"foo", b"hi")]
+        assert feeder.kept == b"" and feeder.parser.at_boundary()
+
+
 @pytest.mark.parametrize("name", [b"PING", b"PONG", b"+OK", b"PUB", b"SUB", b"CONNECT", b"-ERR"])
 def test_endless_blanks_are_not_kept(modules, name):
     feeder = Feeder(modules)
