@@ -67,8 +67,8 @@ cdef struct Subscription:
     uint64_t max_messages  # 0: no limit
     Subscription *next_removed
     uint32_t subject_size  # bytes
-    uint16_t queue_size  # bytes
-    uint16_t sid_size  # bytes
+    uint32_t queue_size  # bytes
+    uint32_t sid_size  # bytes
     uint8_t flags
     # subject, queue and sid bytes follow the struct
 

@@ -31,8 +31,8 @@ from shardbroker.routing.route_cache cimport RemoteMembers, Route, RouteCache, R
 from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64
 from shardbroker.shm.frame cimport (
     FLAG_CHUNKED,
+    FLAG_FIRST,
     FLAG_REDIRECTED,
-    KIND_ABORT,
     KIND_CHUNK,
     KIND_MESSAGE,
     FrameHandler,
@@ -101,6 +101,7 @@ cdef class Router(FrameHandler):
         uint64_t pressure_address,
         uint64_t seed,
         int worker_index,
+        uint64_t message_size_max,
         bint stall_allowed,
     ):
         self.routes = routes
@@ -112,6 +113,7 @@ cdef class Router(FrameHandler):
         self.random_state = (seed + RANDOM_STEP * <uint64_t> (worker_index + 1)) | 1
         self.worker_index = worker_index
         self.stall_allowed = stall_allowed
+        self.reassembly_max = message_size_max
         self.chunk_size = min(outbound.size >> 3, <uint64_t> 131072)
         self.pick_capacity = 16
         self.picks = <QueuePick *> calloc(self.pick_capacity, sizeof(QueuePick))
@@ -271,12 +273,12 @@ cdef class Router(FrameHandler):
         """The header fields and picks of a message frame; not length and body_size."""
         frame.kind = KIND_MESSAGE
         frame.flags = flags
-        frame.subject_size = <uint16_t> view.subject_size
+        frame.subject_size = view.subject_size
         frame.mask = mask
         frame.subject_hash = view.hash
         frame.account = view.account
         frame.publisher = view.publisher
-        frame.reply_size = <uint16_t> view.reply_size
+        frame.reply_size = view.reply_size
         frame.pick_count = <uint16_t> self.pick_count
         frame.header_size = view.header_size
         frame.payload_size = view.payload_size
@@ -311,25 +313,23 @@ cdef class Router(FrameHandler):
                     return BACK_PRESSURED
                 frame = self.overflow.claim(size, mask)
                 if frame == NULL:
-                    # Beyond the bound (cannot happen while the limit exceeds max_payload): tell the
-                    # receivers to forget the pieces, and count the loss.
+                    # Out of memory (the list's limit exceeds max_payload). The message is lost and counted;
+                    # receivers forget its pieces at the next FLAG_FIRST.
                     self.statistics.drops += 1
                     return PUBLISHED
-                frame.length = <uint32_t> size
-            else:
-                frame.length = <uint32_t> size
-            frame.body_size = <uint32_t> body
             if done + piece < view.tail_size:
-                memset(&frame.kind, 0, sizeof(FrameHeader) - sizeof(uint32_t))
+                memset(frame, 0, sizeof(FrameHeader))
                 frame.kind = KIND_CHUNK
+                frame.flags = FLAG_FIRST if first else 0
                 frame.mask = mask
-                frame.body_size = <uint32_t> body
                 memcpy(frame + 1, view.tail + done, piece)
             else:
                 self.fill_frame(frame, view, mask, flags | FLAG_CHUNKED)
                 memcpy(<uint8_t *> frame + fixed, view.subject, view.subject_size)
                 (<uint8_t *> frame + fixed)[view.subject_size] = 32
                 memcpy(<uint8_t *> frame + fixed + view.subject_size + 1, view.tail + done, piece)
+            frame.length = <uint32_t> size
+            frame.body_size = <uint32_t> body
             if self.overflow.first == NULL:
                 self.outbound.commit(size, mask)
             first = False
@@ -348,19 +348,22 @@ cdef class Router(FrameHandler):
         cdef Route *route
         cdef const QueuePick *picks
         cdef Reassembly *pieces = &self.reassembly[worker]
-        cdef uint64_t tail_size
+        cdef uint64_t tail_size, skipped
         cdef uint32_t i
         cdef uint8_t *grown
         if frame.kind != KIND_MESSAGE or frame.flags & FLAG_CHUNKED:
-            if frame.kind == KIND_ABORT:
+            if frame.flags & FLAG_FIRST:
                 pieces.size = 0
-                return
             # A piece, or the last piece behind its subject.
-            i = 0 if frame.kind == KIND_CHUNK else frame.subject_size + 1
-            if i > frame.body_size:
+            skipped = 0 if frame.kind == KIND_CHUNK else <uint64_t> frame.subject_size + 1
+            if skipped > frame.body_size:
                 self.statistics.drops += 1
                 return
-            tail_size = frame.body_size - i
+            tail_size = frame.body_size - skipped
+            if pieces.size + tail_size > self.reassembly_max:
+                self.statistics.drops += 1
+                pieces.size = 0
+                return
             if pieces.size + tail_size > pieces.capacity:
                 grown = <uint8_t *> realloc(pieces.data, pieces.size + tail_size + 131072)
                 if grown == NULL:
@@ -369,18 +372,18 @@ cdef class Router(FrameHandler):
                     return
                 pieces.data = grown
                 pieces.capacity = pieces.size + tail_size + 131072
-            memcpy(pieces.data + pieces.size, body + i, tail_size)
+            memcpy(pieces.data + pieces.size, body + skipped, tail_size)
             pieces.size += tail_size
             if frame.kind == KIND_CHUNK:
                 return
             view.tail = pieces.data
             view.tail_size = pieces.size
         else:
-            view.tail = body + frame.subject_size + 1
-            view.tail_size = <uint64_t> frame.body_size - frame.subject_size - 1
-            if frame.subject_size + 1 > <int64_t> frame.body_size:
+            if <uint64_t> frame.subject_size + 1 > frame.body_size:
                 self.statistics.drops += 1
                 return
+            view.tail = body + frame.subject_size + 1
+            view.tail_size = <uint64_t> frame.body_size - frame.subject_size - 1
         view.subject = body
         view.subject_size = frame.subject_size
         view.reply = view.tail

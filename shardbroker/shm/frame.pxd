@@ -18,10 +18,10 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum:
     KIND_MESSAGE = 1
     KIND_CHUNK = 2  # a piece of a body; mask says who collects it
-    KIND_ABORT = 3  # forget the pieces collected so far
 
     FLAG_REDIRECTED = 1  # a queue pick that already moved once: drop rather than move again
     FLAG_CHUNKED = 2  # the body continues the chunks before it
+    FLAG_FIRST = 4  # the first chunk of a message: what was collected before is void
 
 cdef struct BatchHeader:
     uint32_t length  # bytes of the whole batch, this header included; a multiple of 8
@@ -33,16 +33,17 @@ cdef struct FrameHeader:
     uint32_t length  # bytes of the whole frame, this header included; a multiple of 8
     uint8_t kind
     uint8_t flags
-    uint16_t subject_size  # bytes
+    uint16_t pick_count  # queue picks between header and body
     uint64_t mask  # bit w: worker w delivers it
-    uint64_t subject_hash  # hash_bytes(subject, board seed)
+    uint64_t subject_hash  # hash_bytes(subject, board seed) | 1
     uint32_t body_size  # bytes of wire text in this frame
+    uint32_t subject_size  # bytes
+    uint32_t reply_size  # bytes
+    uint32_t payload_size  # bytes, NATS header block included
+    int32_t header_size  # NATS header block in bytes, -1: none
     uint32_t account
     uint32_t publisher  # low half of the publisher's CID, for back-pressure
-    uint16_t reply_size  # bytes
-    uint16_t pick_count  # queue picks between header and body
-    int32_t header_size  # NATS header block in bytes, -1: none
-    uint32_t payload_size  # bytes, NATS header block included
+    uint32_t unused
 
 cdef struct QueuePick:
     uint64_t queue_hash

@@ -60,8 +60,8 @@ cdef Subscription *subscription_new(
     subscription.next_removed = NULL
     subscription.flags = 0
     subscription.subject_size = subject_size
-    subscription.queue_size = <uint16_t> queue_size
-    subscription.sid_size = <uint16_t> sid_size
+    subscription.queue_size = queue_size
+    subscription.sid_size = sid_size
     text = <uint8_t *> (subscription + 1)
     memcpy(text, subject, subject_size)
     memcpy(text + subject_size, queue, queue_size)

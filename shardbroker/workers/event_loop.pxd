@@ -34,6 +34,7 @@ cdef class EventLoop(ClosingWatcher):
     cdef uint64_t sleeping
     cdef uint64_t now_ns
     cdef uint64_t next_tick_ns
+    cdef uint64_t ticks
     cdef uint64_t leave_since_ns
     cdef uint64_t budget  # bytes of all outboxes of all workers
     cdef uint64_t next_budget_look_ns

@@ -23,6 +23,7 @@ from libc.string cimport memcpy
 from posix.unistd cimport read
 
 from shardbroker.protocol.parser cimport Parser
+from shardbroker.routing.delivery_target cimport Subscription, subscription_subject
 from shardbroker.routing.router cimport Router
 from shardbroker.shm.atomics cimport (
     fence_seq_cst,
@@ -40,6 +41,7 @@ from shardbroker.shm.offsets cimport (
     WORKER_SLEEPING,
     WORKER_STATISTICS,
 )
+from shardbroker.subjects.subject cimport matches
 from shardbroker.workers.client cimport (
     CLOSING_FLUSH,
     CLOSING_NOW,
@@ -605,6 +607,12 @@ cdef class EventLoop(ClosingWatcher):
         self.router.statistics.route_hits = self.routes.hits
         self.router.statistics.route_misses = self.routes.misses
         self.router.statistics.outbound_size = self.router.pool.allocated
+        self.ticks += 1
+        if self.ticks % 20 == 0:
+            try:
+                self.routes.directory.trim()
+            except MemoryError:
+                pass  # trimming gives memory back; it can try again in a second
         if self.router.pool.allocated == 0:
             self.router.statistics.outbound_largest = 0
 
@@ -679,7 +687,14 @@ cdef class EventLoop(ClosingWatcher):
 
     def round(self):
         """A ticket round outside the turn: what a dead peer published is delivered before it is detached."""
-        return self.inbound.round(self.router)
+        self.busy += 1
+        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
+        fence_seq_cst()
+        batches = self.inbound.round(self.router)
+        self.outbound.publish()
+        self.busy += 1
+        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
+        return batches
 
     def forget_producer(self, int worker):
         """A peer died: drop what it left half sent, and routes to it."""
@@ -687,20 +702,27 @@ cdef class EventLoop(ClosingWatcher):
         self.routes.generation += 1
         self.routes.next_epoch()
 
-    def subscriptions(self, cids, uint32_t limit):
-        """(cid, account, subject, queue, sid, delivered, max) of the clients named (None: all), up to `limit`;
-        and how many there are in all."""
+    def subscriptions(self, cids, account, bytes test, uint32_t limit):
+        """How many subscriptions there are, and (cid, account, subject, queue, sid, delivered, max) of the
+        first `limit`. `cids`, `account` (None: all) and `test` (a literal subject, b"": all) choose."""
         cdef Client *client = self.connections.open_first
+        cdef Subscription *subscription
         cdef uint32_t i
+        cdef uint64_t total = 0
         rows = []
-        total = 0
         while client != NULL:
-            if cids is None or client.target.cid in cids:
-                total += client.sid_count
-                if len(rows) < limit:
-                    for i in range(client.sid_capacity):
-                        if <size_t> client.sids[i] > 1 and len(rows) < limit:
-                            rows.append(describe(client, i))
+            if (cids is None or client.target.cid in cids) and (account is None or client.target.account == account):
+                for i in range(client.sid_capacity):
+                    if <size_t> client.sids[i] <= 1:
+                        continue
+                    subscription = client.sids[i]
+                    if test and not matches(
+                        subscription_subject(subscription), subscription.subject_size, test, len(test)
+                    ):
+                        continue
+                    total += 1
+                    if len(rows) < limit:
+                        rows.append(describe(client, i))
             client = client.next_open
         return total, rows
 

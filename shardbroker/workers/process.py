@@ -98,6 +98,7 @@ class Worker:
             board + layout.BOARD_PRESSURE,
             self._seed,
             attach.worker_index,
+            options.max_payload + 2 * options.max_control_line,
             not options.no_fast_producer_stall,
         )
         leaving = Leaving(board, attach.worker_index, attach.worker_count)
@@ -250,21 +251,14 @@ class Worker:
 
     def _answer(self, query: messages.Query) -> bytes:
         arguments = query.arguments
-        total, rows = self._loop.subscriptions(arguments.get("cids"), int(arguments.get("limit", 1024)))
+        cids = arguments.get("cids")
         test = arguments.get("test")
-        account = arguments.get("account")
-        if test or account is not None:
-            from shardbroker.subjects.subject import matches
-
-            def wanted(row) -> bool:
-                pattern = row[2].encode()
-                return (account is None or row[1] == account) and (
-                    not test or matches(pattern, len(pattern), test.encode(), len(test.encode()))
-                )
-
-            rows = [row for row in self._loop.subscriptions(arguments.get("cids"), 1 << 30)[1] if wanted(row)]
-            total = len(rows)
-            rows = rows[: int(arguments.get("limit", 1024))]
+        total, rows = self._loop.subscriptions(
+            None if cids is None else frozenset(cids),
+            arguments.get("account"),
+            b"" if test is None else test.encode(),
+            int(arguments.get("limit", 1024)),
+        )
         return orjson.dumps({"total": total, "subscriptions": rows})
 
 
