@@ -226,8 +226,9 @@ class Broker:
         )
 
     def _start_failed(self, why: str) -> None:
-        self.log.fatal(f"Cannot start: {why}")
-        self.shutdown.stop(exit_code=1)
+        if not self.shutdown.stopping:
+            self.log.fatal(f"Cannot start: {why}")
+            self.shutdown.stop(exit_code=1)
 
     def callback_failed(self, error: Exception) -> None:
         """A bug of ours: tell where, go on serving."""

@@ -24,18 +24,18 @@ _SCRIPT = """
 const size = n => { const u = ["B", "KiB", "MiB", "GiB", "TiB"]; let i = 0;
   while (n >= 1024 && i < 4) { n /= 1024; i++ } return n.toFixed(i && n < 100 ? 1 : 0) + " " + u[i] };
 const count = n => n.toLocaleString("en-US", {maximumFractionDigits: 0});
-const bar = (percent, text) => { const p = Math.max(0, Math.min(100, percent));
-  const warmth = p > 90 ? "hot" : p > 60 ? "warm" : "";
+const bar = (percent, text, calm) => { const p = Math.max(0, Math.min(100, percent));
+  const warmth = calm || p <= 60 ? "" : p > 90 ? "hot" : "warm";
   return `${text}<span class=bar><i class="${warmth}" style="width:${p}%"></i></span>` };
 const safe = s => String(s).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 const table = (id, head, rows) => document.getElementById(id).innerHTML =
   "<tr>" + head.map(h => `<th>${h}</th>`).join("") + "</tr>" +
   rows.map(r => "<tr>" + r.map(c => `<td>${c}</td>`).join("") + "</tr>").join("");
 let last = null, lastAt = 0;
-function rate(now, name, shard, seconds) {
+function rate(now, name, shard, seconds, unit = count) {
   const before = last && last.shards[shard];
   if (!before || before.generation !== now.generation || seconds <= 0) return "";
-  return count((now.statistics[name] - before.statistics[name]) / seconds);
+  return unit((now.statistics[name] - before.statistics[name]) / seconds);
 }
 function show(z) {
   const at = performance.now(), seconds = (at - lastAt) / 1000;
@@ -50,9 +50,9 @@ function show(z) {
     z.shards.map((s, i) => { const f = s.statistics; return [s.worker,
       s.state === "up" ? "up" : `<span class=down>${safe(s.state)}</span>`, s.generation, s.pid,
       bar(s.cpu_percent, s.cpu_percent.toFixed(1)), size(s.rss),
-      bar(100 * f.connections / most, count(f.connections)), count(f.subscriptions),
+      bar(100 * f.connections / most, count(f.connections), true), count(f.subscriptions),
       rate(s, "in_msgs", i, seconds), rate(s, "out_msgs", i, seconds),
-      rate(s, "in_bytes", i, seconds), rate(s, "out_bytes", i, seconds),
+      rate(s, "in_bytes", i, seconds, size), rate(s, "out_bytes", i, seconds, size),
       rate(s, "ring_messages_out", i, seconds),
       bar(s.ring_fill_percent, s.ring_fill_percent + " %"), size(f.outbound_size), count(s.slots)] }));
   table("processes", ["process", "pid", "CPU %", "CPU s", "RSS", "PSS", "threads", "descriptors",
