@@ -8,3 +8,6 @@ __version__ = "0.1.0"
 
 #: Reported to clients in INFO and in ``/varz``.
 NATS_VERSION = "2.15.1"
+
+#: Level of the JetStream API in INFO. nats-server 2.15.1 reports it with JetStream off as well.
+JETSTREAM_API_LEVEL = 5

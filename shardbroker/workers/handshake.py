@@ -13,7 +13,7 @@ from shardbroker.errors import ProtocolError
 from shardbroker.protocol.connect_options import DEFAULTS, ConnectOptions, parse_connect
 from shardbroker.protocol.server_info import ServerInfo, is_acceptable_info
 from shardbroker.shm import layout
-from shardbroker.version import NATS_VERSION
+from shardbroker.version import JETSTREAM_API_LEVEL, NATS_VERSION
 
 _AUTHENTICATION_FAILURE = layout.CLOSE_REASONS.index("Authentication Failure")
 _BAD_PROTOCOL = layout.CLOSE_REASONS.index("Bad Client Protocol Version")
@@ -53,6 +53,7 @@ class Greeter:
             port=attach.port,
             headers=self._headers,
             max_payload=options.max_payload,
+            api_lvl=JETSTREAM_API_LEVEL,
             xkey=attach.xkey,
         )
         self._lines: dict[tuple[bool, bool], bytes] = {}
