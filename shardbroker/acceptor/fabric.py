@@ -5,6 +5,7 @@ that are still booting. After a crash the slot gets fresh segments: nothing in t
 survivors that still drain the old ring are not disturbed.
 """
 
+import itertools
 import mmap
 import os
 import time
@@ -97,10 +98,8 @@ class Fabric:
                 self.retired[index] += value
         table = self.regions[worker].connection_table
         now_ns = time.time_ns()
-        rows = [
-            *table.closed_rows(),
-            *(as_closed(raw, now_ns, "Server Shutdown") for raw in table.open_rows()),
-        ]
+        open_rows = itertools.islice(table.open_rows(), self.lost_connections.maxlen)
+        rows = [*table.closed_rows(), *(as_closed(raw, now_ns, "Server Shutdown") for raw in open_rows)]
         self.lost_connections.extend(sorted(rows, key=stop_ns))
 
     def cursors(self, worker: int) -> tuple[int, ...]:

@@ -19,33 +19,38 @@ from shardbroker.acceptor.monitor.page import (
 )
 from shardbroker.control.messages import QUERY_SUBSCRIPTIONS
 from shardbroker.shm import layout
-from shardbroker.shm.connection_table import ROW_OPEN, parse_row
+from shardbroker.shm.connection_table import ROW_OPEN, number_field, parse_row, stop_ns
 
 LIMIT_DEFAULT = 1024
 GLOBAL_ACCOUNT, SYSTEM_ACCOUNT = "$G", "$SYS"
 
 
-def _age_ns(row: dict, now_ns: int) -> int:
-    return (row["stop_ns"] or now_ns) - row["start_ns"]
+_cid, _start_ns = number_field("cid"), number_field("start_ns")
+_last_ns, _reason_index = number_field("last_activity_ns"), number_field("reason")
 
 
-#: sort argument -> (key of a row at a time, descending)
+def _by(name: str):
+    field = number_field(name)
+    return lambda row, now_ns: field(row)
+
+
+#: sort argument -> (key of a raw row at a time, descending)
 _SORTS = {
-    "": (lambda row, now: row["cid"], False),
-    "cid": (lambda row, now: row["cid"], False),
-    "start": (lambda row, now: row["cid"], False),
-    "subs": (lambda row, now: row["subscriptions"], True),
-    "pending": (lambda row, now: row["pending_bytes"], True),
-    "msgs_to": (lambda row, now: row["out_msgs"], True),
-    "msgs_from": (lambda row, now: row["in_msgs"], True),
-    "bytes_to": (lambda row, now: row["out_bytes"], True),
-    "bytes_from": (lambda row, now: row["in_bytes"], True),
-    "last": (lambda row, now: row["last_activity_ns"], True),
-    "idle": (lambda row, now: now - row["last_activity_ns"], True),
-    "uptime": (_age_ns, False),
-    "stop": (lambda row, now: row["stop_ns"], True),
-    "reason": (lambda row, now: _reason(row["reason"]), False),
-    "rtt": (lambda row, now: row["rtt_ns"], True),
+    "": (_by("cid"), False),
+    "cid": (_by("cid"), False),
+    "start": (_by("cid"), False),
+    "subs": (_by("subscriptions"), True),
+    "pending": (_by("pending_bytes"), True),
+    "msgs_to": (_by("out_msgs"), True),
+    "msgs_from": (_by("in_msgs"), True),
+    "bytes_to": (_by("out_bytes"), True),
+    "bytes_from": (_by("in_bytes"), True),
+    "last": (_by("last_activity_ns"), True),
+    "idle": (lambda row, now_ns: now_ns - _last_ns(row), True),
+    "uptime": (lambda row, now_ns: (stop_ns(row) or now_ns) - _start_ns(row), False),
+    "stop": (_by("stop_ns"), True),
+    "reason": (lambda row, now_ns: _reason(_reason_index(row)), False),
+    "rtt": (_by("rtt_ns"), True),
 }
 
 
@@ -93,17 +98,17 @@ def connz(monitor, request, respond) -> None:
     rows = [] if wanted.account == SYSTEM_ACCOUNT else _rows(monitor.broker.fabric, wanted)
     page["total"] = len(rows)
     if wanted.cid:
-        rows = [row for row in rows if row["cid"] == wanted.cid]
+        rows = [row for row in rows if _cid(row) == wanted.cid]
     if wanted.user or wanted.mqtt_client:
         rows = []  # nobody has a user name or an MQTT client here
     key, descending = _SORTS[wanted.sort]
     rows.sort(key=lambda row: key(row, now_ns), reverse=descending)
-    rows = rows[wanted.offset : wanted.offset + wanted.limit]
-    page["connections"] = [_connection(row, now_ns) for row in rows]
-    page["num_connections"] = len(rows)
+    shown = [parse_row(row) for row in rows[wanted.offset : wanted.offset + wanted.limit]]
+    page["connections"] = [_connection(row, now_ns) for row in shown]
+    page["num_connections"] = len(shown)
     for connection in page["connections"] if wanted.auth else ():
         connection["name_tag"] = GLOBAL_ACCOUNT
-    opened = [row["cid"] for row in rows if row["state"] == ROW_OPEN and row["subscriptions"]]
+    opened = [row["cid"] for row in shown if row["state"] == ROW_OPEN and row["subscriptions"]]
     if not opened or not (wanted.subscriptions or wanted.detail):
         respond(json_page(page))
         return
@@ -115,19 +120,22 @@ def connz(monitor, request, respond) -> None:
     monitor.broker.queries.ask(QUERY_SUBSCRIPTIONS, {"cids": opened}, answered)
 
 
-def _rows(fabric, wanted: _Wanted) -> list[dict]:
-    """All rows of the states wanted. A connection that moves may show twice for a moment: once is right."""
-    raw: list[bytes] = []
-    for regions in fabric.regions if wanted.open else ():
-        raw.extend(regions.connection_table.open_rows())
-    found = {row["cid"]: row for row in map(parse_row, raw)}
+def _rows(fabric, wanted: _Wanted) -> list[bytes]:
+    """All raw rows of the states wanted; with tens of thousands of them, only those shown are parsed.
+
+    A connection that moves may show in two tables for a moment: once is right.
+    """
+    found: dict[int, bytes] = {}
+    if wanted.open:
+        for regions in fabric.regions:
+            found.update((_cid(row), row) for row in regions.connection_table.open_rows())
     if wanted.closed:
         closed: list[bytes] = list(fabric.lost_connections)
         for regions in fabric.regions:
             closed.extend(regions.connection_table.closed_rows())
-        kept = sorted(map(parse_row, closed), key=lambda row: row["stop_ns"])
-        for row in kept[-fabric.lost_connections.maxlen :]:
-            found.setdefault(row["cid"], row)
+        closed.sort(key=stop_ns)
+        for row in closed[-fabric.lost_connections.maxlen :]:
+            found.setdefault(_cid(row), row)
     return list(found.values())
 
 
