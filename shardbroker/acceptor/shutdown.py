@@ -41,7 +41,9 @@ class Shutdown:
         self._placement = placement
         self._workers = workers
         self._close_listener = close_listener
+        self._closing_s = 0.0  # how long the closing of clients may take
         self._closing_until = 0.0  # monotonic seconds
+        self._at_first: list[int] = []  # connections of each worker when the closing began
         supervisor.on_all_stopped = loop.stop
 
     def stop(self, exit_code: int = 0) -> None:
@@ -73,25 +75,25 @@ class Shutdown:
 
     def _begin_closing(self) -> None:
         self._log.info("Closing existing clients")
-        rest = self._options.lame_duck_duration_s - self._options.lame_duck_grace_period_s
-        self._closing_until = time.monotonic() + max(rest, limits.lame_duck_step_s)
+        rest_s = self._options.lame_duck_duration_s - self._options.lame_duck_grace_period_s
+        self._closing_s = max(rest_s, limits.lame_duck_step_s)
+        self._closing_until = time.monotonic() + self._closing_s
+        self._at_first = [self._placement.load(worker) for worker in self._workers]
         self._close_some()
 
     def _close_some(self) -> None:
-        """Each worker closes its share for one step: what it has, spread over the steps that are left."""
+        """Each worker closes what it has more than its share of the time that is left."""
         if self.stopping:
             return
         left_s = self._closing_until - time.monotonic()
         if left_s <= 0 or self._placement.connections() == 0:
             self.stop()
             return
-        steps = max(1, round(left_s / limits.lame_duck_step_s))
-        for worker in self._workers:
-            count = self._placement.load(worker) if worker.alive else 0
-            # Few clients over many steps: whole ones, at the right step on average.
-            share = -(-count // steps) if count >= steps else int(steps % max(1, steps // max(1, count)) == 0)
-            if count and share:
-                worker.send(LameDuck(LAME_DUCK_CLOSE, share))
+        for worker, at_first in zip(self._workers, self._at_first, strict=True):
+            may_stay = int(at_first * left_s / self._closing_s)
+            count = self._placement.load(worker) - may_stay if worker.alive else 0
+            if count > 0:
+                worker.send(LameDuck(LAME_DUCK_CLOSE, count))
         self._loop.call_later(limits.lame_duck_step_s, self._close_some)
 
     def _kill_all(self) -> None:
