@@ -313,8 +313,6 @@ class Parser(Operation):
 
         answer = self._dispatch(state, sink)
         if answer == PARK:
-            self.scanned = 0
-            self.need = 0
             return position
         self.reset()
         self.halted = answer == STOP

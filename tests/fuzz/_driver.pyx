@@ -2,9 +2,10 @@
 """The fuzzer's inner loop at the speed of C; built on demand by fuzz_parser.py, never installed.
 
 One execution makes an input from a seed, feeds it to a parser in one piece, then to another parser in random
-pieces with a sink that parks and stops at random, and demands the same checksum of all records, the same error
-and the same unconsumed bytes. Every buffer that a parser sees is allocated with exactly the size it is told,
-so that AddressSanitizer reports a read of one byte too many. The sink checks what every record promises.
+pieces with a sink that parks and stops at random, and demands the same checksum of all records, the same
+error and the same unconsumed bytes. Every buffer that a parser sees is allocated with exactly the size it is
+told, so that AddressSanitizer reports a read of one byte too many. The sink checks what every record
+promises.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

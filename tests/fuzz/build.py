@@ -74,7 +74,7 @@ def _build(folder: Path, modules: list[tuple[str, str]], include: Path, sanitize
     script.write_text(
         "from Cython.Build import cythonize\n"
         "from setuptools import Extension, setup\n"
-        f"arguments = {SANITIZE_ARGS if sanitize else ['-O2']!r}\n"
+        f"arguments = {SANITIZE_ARGS if sanitize else ['-O1']!r}\n"
         f"modules = [Extension(name, [source], extra_compile_args=arguments, extra_link_args=arguments)\n"
         f"           for name, source in {modules!r}]\n"
         f"setup(name='fuzz', py_modules=[], packages=[], ext_modules=cythonize(\n"

@@ -52,6 +52,7 @@ EXPECTED = [
     (b"PUB foo bar\t2\r\nhi\r\n", [publish(b"foo", b"hi", b"bar", canonical=False)]),
     (b"PUB foo\tbar 2\nhi\r\n", [publish(b"foo", b"hi", b"bar", canonical=False)]),
     (b"PUB foo 2\nhi\r\n", [publish(b"foo", b"hi", canonical=False)]),
+    (b"PUB foo 2 \nhi\r\n", [publish(b"foo", b"hi", canonical=False)]),
     (b"HPUB foo 12 14\r\n" + HEADER + b"hi\r\n", [publish(b"foo", b"hi", header=HEADER)]),
     (b"hpub foo bar 12 14\r\n" + HEADER + b"hi\r\n", [publish(b"foo", b"hi", b"bar", HEADER)]),
     (b"HPUB foo bar 12\t14\r\n" + HEADER + b"hi\r\n", [publish(b"foo", b"hi", b"bar", HEADER, False)]),
@@ -65,6 +66,11 @@ EXPECTED = [
     (b"CONNECT {}\r\nconnect\t {}\n", [("CONNECT", b"{}")] * 2),
     (b"INFO {} \r\n", [("INFO", b"{} ")]),
     (b"-ERR 'no way'\r\n", [("-ERR", b"'no way'")]),
+    # A CR anywhere costs the last byte; the first byte of an argument is no line end.
+    (b"SUB f\roo 99\n", [("SUB", b"f", b"oo", b"9")]),
+    (b"SUB \nfoo 9\r\n", [("SUB", b"foo", b"", b"9")]),
+    (b"CONNECT \r\n", [("CONNECT", b"\r")]),
+    (b"CONNECT\n{}\n", [("CONNECT", b"\n{}")]),
 ]
 
 
@@ -110,6 +116,12 @@ ERRORS = [
     (b"PUB foo x\n", states.ERROR_ARGUMENT),
     (b"HPUB foo 3 2\r\n", states.ERROR_ARGUMENT),
     (b"SUB foo\r\n", states.ERROR_ARGUMENT),
+    (b"SUB a b c d\r\n", states.ERROR_ARGUMENT),
+    (b"UNSUB 1 2 3\r\n", states.ERROR_ARGUMENT),
+    (b"UNSUB \r\n", states.ERROR_ARGUMENT),
+    (b"PUB a b c 2\r\n", states.ERROR_ARGUMENT),
+    (b"PUB foo \r\n", states.ERROR_ARGUMENT),
+    (b"HPUB a b c 2 2\r\n", states.ERROR_ARGUMENT),
     (b"PUB foo 65\r\n", states.ERROR_MAX_PAYLOAD),
     (b"HPUB foo 12 65\n", states.ERROR_MAX_PAYLOAD),
     (b"PUB " + b"x" * 129, states.ERROR_CONTROL_LINE),
