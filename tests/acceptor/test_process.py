@@ -14,8 +14,9 @@ import pytest
 from tests.acceptor.running import ROOT, processes_with, wait_until
 
 
-def shared_memory() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("shardbroker")}
+def names_of(pid: int) -> list[str]:
+    """What the broker with this pid has in /dev/shm."""
+    return [name for name in os.listdir("/dev/shm") if name.startswith(f"shardbroker-{pid}-")]
 
 
 def descriptors_of(pid: int) -> int:
@@ -56,9 +57,7 @@ def test_signals_end_it_cleanly(start, number, name) -> None:
 
 
 def test_nothing_has_a_name_while_it_runs(start) -> None:
-    before = shared_memory()
-    start()
-    assert shared_memory() <= before
+    assert names_of(start().process.pid) == []
 
 
 def test_kill_of_the_acceptor_ends_everything_at_once(start, connect) -> None:
@@ -66,7 +65,6 @@ def test_kill_of_the_acceptor_ends_everything_at_once(start, connect) -> None:
     client = connect(broker)
     mark = f"SHARDBROKER_ACCEPTOR_PID={broker.process.pid}"
     assert len(processes_with(mark)) >= 3
-    names = shared_memory()
     broker.process.kill()
     broker.process.wait()
     with socket.socket() as again:
@@ -75,7 +73,7 @@ def test_kill_of_the_acceptor_ends_everything_at_once(start, connect) -> None:
         again.listen()
     assert client.at_end
     wait_until(lambda: not processes_with(mark), timeout_s=2)
-    assert shared_memory() <= names
+    assert names_of(broker.process.pid) == []
 
 
 def test_hangup_and_log_reopen_do_not_end_it(start, tmp_path) -> None:
