@@ -631,20 +631,19 @@ cdef class Router(FrameHandler):
     # --- no responders ----------------------------------------------------------------------------------
 
     cdef void no_responders(self, PublishView *view, DeliveryTarget *publisher) noexcept:
-        """Nobody took a request: answer 503 on the publisher's own subscription to the reply subject.
+        """Nobody took a request: answer 503 on the publisher's own plain subscription to the reply subject.
 
-        ADR-4 and nats-server 2.15: the header block names the subject; total 32 + len(subject) bytes.
+        ADR-4 and nats-server 2.15: the header block names the subject, 32 + len(subject) bytes in all; the
+        answer counts neither for an UNSUB max nor as a delivered message.
         """
         cdef Route *route
         cdef Subscription *subscription = NULL
-        cdef PublishView answer
-        cdef uint8_t[4096] text
-        cdef uint8_t *longer = NULL
-        cdef uint8_t *out = text
-        cdef int size
-        cdef uint32_t i, k, block = 32 + view.subject_size
-        memset(&answer, 0, sizeof(answer))
-        route = self.routes.find(view.account, view.reply, view.reply_size, &answer.hash)
+        cdef uint64_t hash = 0, need
+        cdef char sizes[64]
+        cdef int sizes_size
+        cdef uint8_t *place
+        cdef uint32_t i
+        route = self.routes.find(view.account, view.reply, view.reply_size, &hash)
         if route == NULL:
             return
         for i in range(route.plain_count):
@@ -652,27 +651,26 @@ cdef class Router(FrameHandler):
                 subscription = route.plain[i]
                 break
         if subscription == NULL:
-            for i in range(route.group_count):
-                for k in range(route.groups[i].count):
-                    if route.members[route.groups[i].start + k].target == publisher:
-                        subscription = route.members[route.groups[i].start + k]
-                        break
-        if subscription == NULL:
             return
-        if view.subject_size > 3900:
-            longer = out = <uint8_t *> calloc(1, view.subject_size + 128)
-            if out == NULL:
-                return
-        size = snprintf(<char *> out, 64, "%u %u\r\nNATS/1.0 503\r\nNats-Subject: ", block, block)
-        memcpy(out + size, view.subject, view.subject_size)
-        memcpy(out + size + view.subject_size, b"\r\n\r\n\r\n", 6)
-        answer.subject = view.reply
-        answer.subject_size = view.reply_size
-        answer.tail = out
-        answer.tail_size = size + view.subject_size + 6
-        answer.payload_size = block
-        answer.header_size = block
-        answer.account = view.account
-        self.deliver(subscription, &answer, publisher)
+        i = 32 + view.subject_size
+        sizes_size = snprintf(sizes, sizeof(sizes), "%u %u\r\nNATS/1.0 503\r\nNats-Subject: ", i, i)
+        need = 5 + view.reply_size + 1 + subscription.sid_size + 1 + sizes_size + view.subject_size + 6
+        place = outbox_reserve(&publisher.outbox, publisher.pool, need)
+        if place == NULL:
+            publisher.overflowed = 1
+            self.mark_dirty(publisher)
+            return
+        memcpy(place, b"HMSG ", 5)
+        place += 5
+        memcpy(place, view.reply, view.reply_size)
+        place += view.reply_size
+        place[0] = 32
+        memcpy(place + 1, subscription_sid(subscription), subscription.sid_size)
+        place += 1 + subscription.sid_size
+        place[0] = 32
+        memcpy(place + 1, sizes, sizes_size)
+        place += 1 + sizes_size
+        memcpy(place, view.subject, view.subject_size)
+        memcpy(place + view.subject_size, b"\r\n\r\n\r\n", 6)
+        self.mark_dirty(publisher)
         self.statistics.no_responders += 1
-        free(longer)

@@ -174,6 +174,8 @@ cdef class EventLoop(ClosingWatcher):
             self.turn()
             if self.failure is not None:
                 raise self.failure
+            if self.session.failure is not None:
+                raise self.session.failure
         self.publish_and_flush()
 
     def stop(self):

@@ -19,6 +19,7 @@ cdef class Session(Sink):
     cdef Leaving leaving
     cdef Moving moving
     cdef const uint8_t *input_end  # behind the bytes being parsed
+    cdef public object failure  # an exception where none may pass: the worker ends with it
     cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
     cdef Client *client  # whose input is being parsed
     cdef PublishView view

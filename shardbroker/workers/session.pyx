@@ -61,7 +61,10 @@ cdef class Exhaustion(SubscriptionOwner):
     """Removes a subscription that reached its UNSUB max."""
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept:
-        self.session.unsubscribe(subscription, False)
+        # A lingering one (UNSUB while frames were under way) is out of everything but the sublist already;
+        # the leave ends it. deliver() gives it no message beyond its max.
+        if not subscription.flags & (SUBSCRIPTION_LINGERING | SUBSCRIPTION_REMOVED):
+            self.session.unsubscribe(subscription, False)
 
 
 cdef class Session(Sink):
@@ -145,7 +148,7 @@ cdef class Session(Sink):
         if first == 36 or first == 95 or view.reply_size or client.verbose or client.pedantic:
             if self.refuse_publish(client, parser):
                 return PROCEED
-        if parser.canonical:
+        if parser.canonical and parser.header_size != 0:
             view.tail = data + parser.subject_end + 1
             view.tail_size = parser.op_end - parser.subject_end - 1
         else:
@@ -172,14 +175,17 @@ cdef class Session(Sink):
             return 0
         if client.pedantic and not is_publishable(subject, view.subject_size):
             self.refuse(client, b"Invalid Publish Subject")
-        if starts_with(subject, view.subject_size, b"$GNR.", 5) or starts_with(
-            subject, view.subject_size, b"_GR_.", 5
-        ) or starts_with(subject, view.subject_size, b"$NRG.", 5):
+        if (
+            (view.subject_size > 5 and starts_with(subject, view.subject_size, b"_GR_.", 5))
+            or (view.subject_size > 4 and starts_with(subject, view.subject_size, b"$GR.", 4))
+            or starts_with(subject, view.subject_size, b"$NRG.", 5)
+        ):
             self.refuse(client, b'Permissions Violation for Publish to "' + subject[: view.subject_size] + b'"')
         elif view.reply_size and (
             starts_with(view.reply, view.reply_size, b"_R_.", 4)
-            or starts_with(view.reply, view.reply_size, b"$JS.ACK.", 8)
+            or (starts_with(view.reply, view.reply_size, b"$JS.ACK.", 8) and view.reply_size > 8)
             or (starts_with(view.reply, view.reply_size, b"_GR_.", 5) and view.reply_size > 5)
+            or (starts_with(view.reply, view.reply_size, b"$GR.", 4) and view.reply_size > 4)
         ):
             self.refuse(
                 client,
@@ -213,6 +219,10 @@ cdef class Session(Sink):
             out[view.reply_size] = 32
             out += view.reply_size + 1
         header_text = parser.header_text_end - parser.header_text_start
+        if parser.header_size == 0:
+            # An HPUB with an empty header block is delivered as a plain message (nats-server does).
+            header_text = 0
+            view.header_size = -1
         if header_text:
             memcpy(out, parser.data + parser.header_text_start, header_text)
             out[header_text] = 32
@@ -370,11 +380,12 @@ cdef class Session(Sink):
                 subscription_subject(subscription),
                 subscription.subject_size,
                 queue_hash,
-                subscription.flags & SUBSCRIPTION_LIMITED,
+                (subscription.flags & SUBSCRIPTION_LIMITED) != 0,
                 -1,
             )
-        except MemoryError:
-            self.router.statistics.drops += 1  # removal needs no memory; if it ever fails it is seen
+        except BaseException as error:
+            # Removal needs no memory: this is a bug of ours, and the worker must not go on with it.
+            self.failure = error
         self.routes.next_epoch()
         if subscription.flags & SUBSCRIPTION_LINGERING and self.leaving.begin(client, subscription):
             client.parked |= PARKED_LEAVING
