@@ -6,6 +6,7 @@ Options have nats-server's configuration names; for nats-server they go into a f
 flags. What only ours knows (``workers``, ``ring_size`` ...) is left out for others.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -178,10 +179,10 @@ class BrokerProcess:
             left += self.leftovers()
         finally:
             self.kill()
-            for process in self._living():
-                process.kill()
-            if left or kind is not None:
-                print(f"--- log of the broker\n{self.log()[-8000:]}")
+            for process in self._seen.values():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            print(f"--- log of the broker\n{self.log()[-8000:]}")  # pytest shows it with a failure
             shutil.rmtree(self.directory, ignore_errors=True)
         # What the test itself found is the better message.
         assert kind is not None or not left, f"left behind: {left}"
@@ -190,7 +191,7 @@ class BrokerProcess:
         """Processes and shared memory that outlive the acceptor; they get ``timeout_s`` to go."""
         deadline = time.monotonic() + timeout_s
         while True:
-            left = [f"process {p.pid} {' '.join(p.cmdline())}" for p in self._living()] + self.segments()
+            left = self._living() + self.segments()
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.01)
@@ -200,14 +201,16 @@ class BrokerProcess:
         assert self.process is not None
         return [path.name for path in SHARED_MEMORY.glob(f"*shardbroker-{self.process.pid}-*")]
 
-    def _living(self) -> list[psutil.Process]:
-        def lives(process: psutil.Process) -> bool:
+    def _living(self) -> list[str]:
+        """Every process of the broker that still runs, as text; a zombie has ended."""
+        living = []
+        for process in self._seen.values():
             try:
-                return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-            except psutil.NoSuchProcess:
-                return False
-
-        return [process for process in self._seen.values() if lives(process)]
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    living.append(f"process {process.pid} {' '.join(process.cmdline())}")
+            except psutil.NoSuchProcess:  # gone, or a zombie, between two looks
+                continue
+        return living
 
     # --- looking in -------------------------------------------------------------------------------------
 

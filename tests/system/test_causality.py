@@ -7,11 +7,12 @@ the tests pass with nats-server (SHARDBROKER_EXECUTABLE).
 
 How: real sockets, one thread, an adversarial schedule. A pool of connections, opened one after the other,
 lies on all workers; each round a seeded choice picks who plays which part, so all combinations of same
-worker and different workers come up, over and over. Causality is made by order of calls in this one thread: a message is
-sent only after the answer that it depends on was read. Between rounds random members of the pool send bursts
-that others receive, so that workers are in the middle of something when the round begins.
+worker and different workers come up, over and over. Causality is made by order of calls in this one thread:
+a message is sent only after the answer that it depends on was read. Between rounds random members of the pool
+send bursts that others receive, so that workers are in the middle of something when the round begins.
 """
 
+import contextlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -29,14 +30,21 @@ NOISE_SIZE = 20  # messages in a burst
 class Pool:
     """A broker and connections to all its workers; gives out parts, makes noise."""
 
-    def __init__(self, broker: BrokerProcess) -> None:
+    def __init__(
+        self, broker: BrokerProcess, connections: contextlib.ExitStack, choice: random.Random
+    ) -> None:
         self.broker = broker
-        self.members = broker.clients(max(6, 2 * broker.workers))
+        self.connections = connections
+        self.choice = choice
         self.numbers = itertools.count(1)
-        self.choice = random.Random()
+        self.members = [self.join() for _ in range(max(6, 2 * broker.workers))]
         for client in self.members[:: max(1, len(self.members) // 4)]:
             client.subscribe("noise.>", "noise")
             client.flush()
+
+    def join(self, **options: object) -> RawClient:
+        """One more connection, closed after the test."""
+        return self.connections.enter_context(RawClient(self.broker.port, **options))
 
     def parts(self, count: int) -> list[RawClient]:
         """Different members, by chance; the noise they have received is thrown away."""
@@ -51,12 +59,6 @@ class Pool:
             busy = self.choice.choice(self.members)
             busy.send(publication(f"noise.{busy.cid}", b"n" * 16) * NOISE_SIZE)
 
-    def settle(self) -> None:
-        """Read away what is left of the noise."""
-        for client in self.members:
-            client.flush()
-            client.take_messages()
-
     def crossings_count(self) -> int:
         """Messages that went from one worker to another so far."""
         return self.broker.monitor("/shardz")["totals"]["ring_messages_in"]
@@ -68,21 +70,16 @@ def server(request: pytest.FixtureRequest) -> Iterator[BrokerProcess]:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def shared_pool(server: BrokerProcess) -> Iterator[Pool]:
-    yield Pool(server)
-
-
 @pytest.fixture
-def pool(shared_pool: Pool, seed: random.Random) -> Iterator[Pool]:
-    """The pool with this test's seed. A test without a message across workers has proved nothing."""
-    shared_pool.choice = seed
-    counts = is_shardbroker() and shared_pool.broker.workers > 1
-    before = shared_pool.crossings_count() if counts else 0
-    yield shared_pool
-    shared_pool.settle()
-    if counts:
-        assert shared_pool.crossings_count() > before, "no message crossed from worker to worker"
+def pool(server: BrokerProcess, seed: random.Random) -> Iterator[Pool]:
+    """Fresh connections and this test's seed. A test without a message across workers has proved nothing."""
+    with contextlib.ExitStack() as connections:
+        made = Pool(server, connections, seed)
+        counts = is_shardbroker() and server.workers > 1
+        before = made.crossings_count() if counts else 0
+        yield made
+        if counts:
+            assert made.crossings_count() > before, "no message crossed from worker to worker"
 
 
 @pytest.fixture
@@ -327,7 +324,7 @@ def test_member_that_closes_hurts_nobody(pool: Pool, rounds_count: int) -> None:
     """
     for _ in range(rounds_count // 8):
         stays, publisher, plain = pool.parts(3)
-        closes = pool.broker.client()
+        closes = pool.join()
         subject = f"close.{next(pool.numbers)}"
         for member in (stays, closes):
             member.subscribe(subject, "queue", "group")
@@ -404,25 +401,21 @@ def test_queue_member_with_count(pool: Pool, rounds_count: int) -> None:
 
 def test_echo_off(pool: Pool, rounds_count: int) -> None:
     """With echo off nobody hears himself, neither plainly nor as a member of a group; all others do."""
-    quiet = pool.broker.clients(max(2, pool.broker.workers), echo=False)
-    try:
-        for number in range(rounds_count // 4):
-            speaker = pool.choice.choice(quiet)
-            other, plain = pool.parts(2)
-            subject = f"echo.{next(pool.numbers)}"
-            speaker.send(f"SUB {subject} plain\r\nSUB {subject} group queue\r\n".encode())
-            speaker.flush()
-            other.subscribe(subject, "queue", "group")
-            plain.subscribe(subject, "plain")
-            for client in (other, plain):
-                client.flush()
-            speaker.send(publication(subject, b"%d" % number) * 5)
-            assert flushed(speaker) == []
-            assert flushed(other) == flushed(plain) == [b"%d" % number] * 5
-            for client, sid in ((speaker, "plain"), (speaker, "queue"), (other, "queue"), (plain, "plain")):
-                client.unsubscribe(sid)
-            for client in (speaker, other, plain):
-                client.flush()
-    finally:
-        for client in quiet:
-            client.close()
+    quiet = [pool.join(echo=False) for _ in range(max(2, pool.broker.workers))]
+    for number in range(rounds_count // 4):
+        speaker = pool.choice.choice(quiet)
+        other, plain = pool.parts(2)
+        subject = f"echo.{next(pool.numbers)}"
+        speaker.send(f"SUB {subject} plain\r\nSUB {subject} group queue\r\n".encode())
+        speaker.flush()
+        other.subscribe(subject, "queue", "group")
+        plain.subscribe(subject, "plain")
+        for client in (other, plain):
+            client.flush()
+        speaker.send(publication(subject, b"%d" % number) * 5)
+        assert flushed(speaker) == []
+        assert flushed(other) == flushed(plain) == [b"%d" % number] * 5
+        for client, sid in ((speaker, "plain"), (speaker, "queue"), (other, "queue"), (plain, "plain")):
+            client.unsubscribe(sid)
+        for client in (speaker, other, plain):
+            client.flush()

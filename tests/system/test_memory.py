@@ -37,10 +37,17 @@ def waves(
     broker: BrokerProcess, wave: Callable[[], None], count: int, allowance: int, growth_max: int
 ) -> None:
     """Run equal waves; the first may leave ``allowance`` bytes, the others together ``growth_max``."""
-    with RawClient(broker.port) as warm:  # first pages of everything
-        warm.subscribe("warm.>", 1)
-        warm.send(publication("warm.up", b"x" * 1000) * 100)
-        warm.flush()
+    with (
+        RawClient(broker.port) as first,
+        RawClient(broker.port) as second,
+    ):  # first pages of rings and buffers
+        for client in (first, second):
+            client.subscribe("warm.>", 1)
+            client.flush()
+        for client in (first, second):
+            client.send(publication("warm.up", b"x" * 1000) * 4000, 30)
+            client.flush(30)
+        first.flush(30)
     base_size = broker.rss_size()
     wave()
     first_size = settled_size(broker, base_size + allowance)
@@ -56,7 +63,7 @@ def waves(
 
 @pytest.mark.timeout(120)
 def test_connections_give_memory_back(make_broker: Make, rounds: Callable[[int], int]) -> None:
-    """1,000 connections that each send and receive, and go; a wave keeps at most 4 MiB, the others 1 MiB."""
+    """1,000 connections that each send and receive, and go. (Closed connections stay listed in /connz.)"""
     broker = make_broker(workers=2)
 
     def wave() -> None:
@@ -70,7 +77,7 @@ def test_connections_give_memory_back(make_broker: Make, rounds: Callable[[int],
         wait_until(lambda: broker.monitor("/varz")["connections"] == 0, 10.0, "all are closed")
         gc.collect()
 
-    waves(broker, wave, rounds(3), allowance=8 * MIB, growth_max=2 * MIB)
+    waves(broker, wave, rounds(3), allowance=8 * MIB, growth_max=4 * MIB)
 
 
 @pytest.mark.timeout(120)
