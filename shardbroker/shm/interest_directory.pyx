@@ -353,9 +353,8 @@ cdef class InterestDirectory:
     ) noexcept nogil:
         """Find the wildcard patterns of the workers in ``mask`` that begin with the prefix ``sum``.
 
-        The prefix has ``depth`` tokens, ``starred`` if one of them is `*`. The filter has been asked for it if
-        it ends in `*`. Recursion is as deep as there are `*` in the longest pattern, at most half a control
-        line.
+        The prefix has ``depth`` tokens, ``starred`` if one of them is `*`; the filter has been asked for it.
+        Recursion is as deep as there are `*` in the longest pattern, at most half a control line.
         """
         cdef const uint64_t *filter = self.filter
         cdef uint64_t key = prefix_key(sum)

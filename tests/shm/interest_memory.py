@@ -5,6 +5,8 @@ import mmap
 import os
 import struct
 
+import numpy
+
 from shardbroker.shm import layout
 from shardbroker.shm.interest_directory import InterestDirectory
 
@@ -73,12 +75,9 @@ class Workers:
         for peer, directory in enumerate(self.directories):
             if peer != worker:
                 directory.clear_peer(worker)
-        words = (ctypes.c_uint64 * (layout.BOARD_SIZE // 8)).from_buffer(self.board.memory)
-        for index in range(layout.BOARD_FILTER // 8, layout.BOARD_SIZE // 8):
-            if words[index]:
-                words[index] &= ~(1 << worker)
-        for index in range(layout.BOARD_VERSIONS // 8, layout.BOARD_PRESSURE // 8):
-            words[index] += 1
+        words = numpy.frombuffer(self.board.memory, dtype=numpy.uint64)
+        words[layout.BOARD_FILTER // 8 :] &= numpy.uint64(~(1 << worker) & (2**64 - 1))
+        words[layout.BOARD_VERSIONS // 8 : layout.BOARD_PRESSURE // 8] += numpy.uint64(1)
         self.segments[worker].close()
 
     def restart(self, worker: int) -> None:
@@ -89,7 +88,8 @@ class Workers:
 
     def filter_bits(self) -> int:
         """Number of bits set in the shared filter."""
-        return int.from_bytes(self.board.memory[layout.BOARD_FILTER :], "little").bit_count()
+        words = numpy.frombuffer(self.board.memory, dtype=numpy.uint64)[layout.BOARD_FILTER // 8 :]
+        return sum(int(word).bit_count() for word in words[words != 0])
 
     def close(self) -> None:
         """Give all descriptors back."""

@@ -38,7 +38,7 @@ def stable(number: int) -> tuple[bytes, bytes, bool]:
 
 def churn(directory: InterestDirectory, chance: random.Random, alive: list[bytes], target: int) -> None:
     """Bring the number of living churn keys a step nearer to the target."""
-    for _ in range(200):
+    for _ in range(10):
         if len(alive) < target:
             pattern = b"churn.%d.%d" % (chance.getrandbits(40), chance.getrandbits(20))
             if chance.random() < 0.2:
@@ -69,8 +69,10 @@ def main() -> None:
     alive: list[bytes] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        churn(directory, chance, alive, target=chance.choice((0, 3000, 30_000)))
-        for _ in range(50):
+        target = chance.choice((0, 3000, 30_000))
+        for _ in range(200):
+            churn(directory, chance, alive, target)
+            # One flip, then churn again: the reader must have time to find its stamp still current.
             begun.value += 1
             directory.change_subject(0, TOGGLE, -1 if done.value % 2 else 1)
             done.value += 1

@@ -54,6 +54,7 @@ def small_patterns() -> list[bytes]:
     return [pattern for pattern in joined if is_subscribable_model(pattern)]
 
 
+@settings(deadline=None)
 @given(any_subjects)
 @example(b"")
 @example(b".")
@@ -70,6 +71,7 @@ def test_validity(subject: bytes) -> None:
         assert rules.count_tokens(subject, len(subject)) == (len(tokens) if subject else 0)
 
 
+@settings(deadline=None)
 @given(st.one_of(patterns(), literal_subjects), published_subjects)
 @example(b"foo.*", b"foo.*")
 @example(b">", b"a..b")
@@ -98,7 +100,7 @@ def test_overlap_of_all_small_patterns(rules) -> None:
 
 
 @given(patterns(), patterns())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_compiled_and_interpreted_agree(left: bytes, right: bytes) -> None:
     arguments = (left, len(left), right, len(right))
     compiled, interpreted = MODULES.values()

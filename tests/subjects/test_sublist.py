@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
@@ -76,7 +76,9 @@ class SublistMachine(RuleBasedStateMachine):
 
 
 TestSublist = SublistMachine.TestCase
-TestSublist.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestSublist.settings = settings(
+    max_examples=80, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @pytest.fixture
