@@ -109,7 +109,7 @@ cdef class Router(FrameHandler):
     cdef bint choose_remote(self, Route *route, RouteGroup *group, uint64_t *mask) noexcept
     cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept
     cdef void fill_frame(self, FrameHeader *frame, PublishView *view, uint64_t mask, uint8_t flags) noexcept
-    cdef int write_chunked(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept
+    cdef int write_chunked(self, PublishView *view, uint64_t mask, uint8_t flags, bint at_once) noexcept
     cdef void redirect(self, PublishView *view, uint64_t queue_hash, uint8_t flags) noexcept
     cdef bint deliver_pick(self, Route *route, PublishView *view, uint64_t queue_hash) noexcept
     cdef void no_responders(self, PublishView *view, DeliveryTarget *publisher) noexcept

@@ -51,6 +51,8 @@ cdef enum:
     PROGRESS_WINDOW_NS = 10_000_000
     PROGRESS_SIZE = 65536
     PATIENCE_NS = 1_000_000_000
+    # Queue groups of other workers that one message reaches at most: a frame must fit any ring.
+    PICKS_MAX = 1024
 
 
 cdef extern from *:
@@ -229,6 +231,9 @@ cdef class Router(FrameHandler):
             total = group.remote_limited
         if total == 0:
             return False
+        if self.pick_count == PICKS_MAX:
+            self.statistics.drops += 1
+            return False
         which = self.random() % total
         for i in range(group.remote_count):
             members = &route.remotes[group.remote_start + i]
@@ -253,7 +258,7 @@ cdef class Router(FrameHandler):
         if self.overflow.first != NULL:
             return BACK_PRESSURED
         if body > self.chunk_size:
-            return self.write_chunked(view, mask, flags)
+            return self.write_chunked(view, mask, flags, False)
         frame = self.outbound.claim(size)
         if frame == NULL:
             return BACK_PRESSURED
@@ -285,11 +290,11 @@ cdef class Router(FrameHandler):
         if self.pick_count:
             memcpy(frame + 1, self.picks, self.pick_count * sizeof(QueuePick))
 
-    cdef int write_chunked(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept:
+    cdef int write_chunked(self, PublishView *view, uint64_t mask, uint8_t flags, bint at_once) noexcept:
         """A message too large for one frame: pieces of its tail, then the message frame with the rest.
 
-        The first piece must find ring space (or the message is BACK_PRESSURED); later ones may overflow, so
-        that a message is never left half written.
+        The first piece must find ring space (or the message is BACK_PRESSURED) unless `at_once`; later ones
+        may overflow, so that a message is never left half written.
         """
         cdef uint64_t done = 0, piece, size, fixed
         cdef uint64_t body
@@ -309,7 +314,7 @@ cdef class Router(FrameHandler):
             if self.overflow.first == NULL:
                 frame = self.outbound.claim(size)
             if frame == NULL:
-                if first:
+                if first and not at_once:
                     return BACK_PRESSURED
                 frame = self.overflow.claim(size, mask)
                 if frame == NULL:
@@ -393,7 +398,8 @@ cdef class Router(FrameHandler):
         view.account = frame.account
         view.hash = frame.subject_hash
         view.publisher = frame.publisher
-        view.publisher_worker = worker
+        # Of a redirected frame the publisher is not known any more: nobody is paused for it.
+        view.publisher_worker = -1 if frame.flags & FLAG_REDIRECTED else worker
         # What another process wrote is checked before it is used as a size.
         if (
             view.subject_size == 0
@@ -408,8 +414,10 @@ cdef class Router(FrameHandler):
             if route == NULL:
                 self.statistics.drops += 1
             else:
-                for i in range(route.plain_count):
-                    self.deliver(route.plain[i], &view, NULL)
+                # A redirected frame is for one queue group: the plain subscribers here had the original.
+                if not frame.flags & FLAG_REDIRECTED:
+                    for i in range(route.plain_count):
+                        self.deliver(route.plain[i], &view, NULL)
                 if frame.pick_count:
                     picks = <const QueuePick *> (frame + 1)
                     for i in range(frame.pick_count):
@@ -467,8 +475,12 @@ cdef class Router(FrameHandler):
                 if group.queue_hash == queue_hash:
                     self.choose_remote(route, group, &mask)
                     break
-        if mask == 0 or view.tail_size > self.chunk_size:
+        if mask == 0:
             self.statistics.drops += 1
+            return
+        if view.tail_size + view.subject_size + 1 > self.chunk_size:
+            self.write_chunked(view, mask, FLAG_REDIRECTED, True)
+            self.statistics.redirects += 1
             return
         body = view.subject_size + 1 + view.tail_size
         size = (sizeof(FrameHeader) + sizeof(QueuePick) + body + 7) & ~(<uint64_t> 7)
@@ -502,7 +514,7 @@ cdef class Router(FrameHandler):
         cdef DeliveryTarget *target = subscription.target
         cdef uint64_t need, sid_size = subscription.sid_size
         cdef uint8_t *place
-        if target.closed or subscription.flags & SUBSCRIPTION_REMOVED:
+        if target.closed or target.overflowed or subscription.flags & SUBSCRIPTION_REMOVED:
             return False
         if subscription.max_messages and subscription.delivered >= subscription.max_messages:
             return False
@@ -623,7 +635,7 @@ cdef class Router(FrameHandler):
         if publisher != NULL:
             if publisher != target and publisher.pause_until_ns < until:
                 publisher.pause_until_ns = until
-        else:
+        elif view.publisher_worker >= 0:
             cell = self.pressure + view.publisher_worker * PRESSURE_CELLS + (view.publisher & (PRESSURE_CELLS - 1))
             if load_relaxed_u64(cell) < until:
                 store_relaxed_u64(cell, until)

@@ -62,6 +62,7 @@ cdef struct Client:
     uint8_t moved  # came from another worker, or may not move any more
     int move_to  # worker + 1 that it should go to before anything is executed; 0: stays
     uint8_t leave_verbose  # an UNSUB's +OK waits for the leave to finish
+    uint8_t yielded  # its input is put aside so that others get their turn
     uint8_t publish_answered  # the +OK of a parked PUB is sent already
     uint8_t has_whole_input  # the own buffer may hold whole operations (it was parked)
     uint8_t paused  # in the loop's list of parked clients

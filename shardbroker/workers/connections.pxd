@@ -5,15 +5,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from shardbroker.routing.delivery_target cimport ConnectionRow
 from shardbroker.routing.router cimport Router
 from shardbroker.workers.client cimport Client
+from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.session cimport Session
 
-cdef class ClosingWatcher:
-    """Told of every client that ends, to take it out of its lists; the event loop derives from it."""
-
-    cdef void on_closing(self, Client *client) noexcept
-
 cdef class Connections:
-    cdef ClosingWatcher watcher
+    cdef LoopPort loop
     cdef Router router
     cdef Session session
     cdef object log

@@ -42,6 +42,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLRDHUP
         EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
     unsigned int EPOLLET
 
 
@@ -53,13 +54,6 @@ cdef enum:
 
 cdef uint16_t REASON_SLOW = CLOSE_REASONS.index("Slow Consumer (Pending Bytes)")
 cdef uint16_t REASON_WRITE_ERROR = CLOSE_REASONS.index("Write Error")
-
-
-cdef class ClosingWatcher:
-    """Told of every client that ends."""
-
-    cdef void on_closing(self, Client *client) noexcept:
-        pass
 
 
 cdef class Connections:
@@ -137,7 +131,6 @@ cdef class Connections:
         self.open_first = client
         self.count += 1
         self.router.statistics.connections += 1
-        self.router.statistics.connections_total += 1
         return client
 
     # --- writing ----------------------------------------------------------------------------------------
@@ -215,12 +208,16 @@ cdef class Connections:
 
     cdef void let_go(self, Client *client) noexcept:
         """Forget an open connection and close our descriptor: it ended, or it lives in another worker now."""
+        cdef epoll_event event
         client.target.closed = 1
-        self.watcher.on_closing(client)
+        self.loop.on_closing(client)
         self.session.drop_all(client)
         self.session.greeter.forget(client.target.cid)
         outbox_clear(&client.target.outbox, client.target.pool)
-        close_fd(client.fd)  # an ended one leaves the epoll set with it: nobody else holds the descriptor
+        # Closing alone would not do: the acceptor may still hold its copy of the descriptor, or a message
+        # with it may be under way, and epoll would go on naming this client.
+        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, client.fd, &event)
+        close_fd(client.fd)
         client.target.row.state = 0
         if client.next_open != NULL:
             client.next_open.previous_open = client.previous_open

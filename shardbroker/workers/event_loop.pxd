@@ -8,12 +8,13 @@ from shardbroker.routing.route_cache cimport RouteCache
 from shardbroker.routing.router cimport Router
 from shardbroker.shm.ring cimport Inbound, Outbound
 from shardbroker.workers.client cimport Client
-from shardbroker.workers.connections cimport ClosingWatcher, Connections
+from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.keepalive cimport Keepalive
 from shardbroker.workers.leaving cimport Leaving
+from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.session cimport Session
 
-cdef class EventLoop(ClosingWatcher):
+cdef class EventLoop(LoopPort):
     cdef Router router
     cdef RouteCache routes
     cdef Session session
@@ -56,6 +57,8 @@ cdef class EventLoop(ClosingWatcher):
 
     cdef int turn(self) except -1
     cdef int wait(self) noexcept
+    cdef void begin_busy(self) noexcept
+    cdef void end_busy(self) noexcept
     cdef int timeout_ms(self) noexcept
     cdef bint parked_for_space(self) noexcept
     cdef void become_ready(self, Client *client) noexcept

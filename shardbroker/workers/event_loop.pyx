@@ -50,8 +50,9 @@ from shardbroker.workers.client cimport (
     Client,
     client_keep_input,
 )
-from shardbroker.workers.connections cimport ClosingWatcher, Connections
+from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.keepalive cimport Keepalive
+from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.session cimport Session, copy_text
 
 from shardbroker.shm.layout import CLOSE_REASONS
@@ -73,7 +74,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLHUP
         EPOLLERR
         EPOLL_CTL_ADD
-        EPOLL_CTL_DEL
         EPOLL_CLOEXEC
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -111,7 +111,7 @@ def new_epoll():
     return fd
 
 
-cdef class EventLoop(ClosingWatcher):
+cdef class EventLoop(LoopPort):
     """Runs one worker. `control` has fileno() and on_control(); it is called outside the busy section."""
 
     def __cinit__(
@@ -149,7 +149,8 @@ cdef class EventLoop(ClosingWatcher):
         self.parser.payload_size_max = options.max_payload
         self.now_ns = self.next_tick_ns = monotonic_ns()
         self.connections = Connections(session, epoll_fd, table_address, rows, closed_rows, options.max_pending, log)
-        self.connections.watcher = self
+        self.connections.loop = self
+        session.loop = self
         self.keepalive = Keepalive(self.connections, options, self.now_ns)
         self.connections.now_ns = self.now_ns
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
@@ -191,9 +192,7 @@ cdef class EventLoop(ClosingWatcher):
         self.wait()
         self.router.statistics.loop_turns += 1
         self.router.now_ns = self.session.now_ns = self.connections.now_ns = self.now_ns
-        self.busy += 1
-        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
-        fence_seq_cst()
+        self.begin_busy()
         if self.outbound.invited:
             self.outbound.admit()
         if self.leaving.first != NULL:
@@ -213,12 +212,12 @@ cdef class EventLoop(ClosingWatcher):
             client = self.ready_first
             self.leave_ready(client)
             self.serve(client)
+            if self.failure is not None or self.session.failure is not None:
+                break
             if self.bytes_since_flush > FLUSH_EVERY:
                 self.publish_and_flush()
-        self.outbound.publish()
-        self.busy += 1
-        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
         self.publish_and_flush()
+        self.end_busy()
         if not self.joined and self.inbound.waiting == 0:
             self.joined = True
             self.control.on_joined()
@@ -233,6 +232,22 @@ cdef class EventLoop(ClosingWatcher):
         self.session.free_removed()
         self.connections.free_closed()
         return 0
+
+    cdef void begin_busy(self) noexcept:
+        """From here on this worker may choose receivers: `busy` odd, before any version is loaded."""
+        if self.busy & 1:
+            return  # still: a frame of an earlier turn waits in the overflow list
+        self.busy += 1
+        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
+        fence_seq_cst()
+        # Routes checked in an earlier busy section must be checked again in this one.
+        self.routes.next_epoch()
+
+    cdef void end_busy(self) noexcept:
+        """Everything chosen since begin_busy is published, or `busy` stays odd until it is."""
+        if self.overflow.first == NULL:
+            self.busy += 1
+            store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
 
     cdef int timeout_ms(self) noexcept:
         """How long this turn may block."""
@@ -490,6 +505,7 @@ cdef class EventLoop(ClosingWatcher):
         cdef bint was_connected = client.connect_received
         self.session.client = client
         self.session.input_end = data + size
+        self.session.begin_parse()
         parser.error = 0
         parser.state = client.parser_state
         parser.scanned = client.parser_scanned
@@ -512,7 +528,8 @@ cdef class EventLoop(ClosingWatcher):
         client.parser_need = parser.need
         left = size - consumed
         room = left
-        if client.parked or client.move_to:
+        if client.parked or client.move_to or client.yielded:
+            client.yielded = 0
             client.has_whole_input = 1 if left else 0
         elif parser.need > HEAD_SIZE:
             room = parser.need
@@ -523,13 +540,15 @@ cdef class EventLoop(ClosingWatcher):
     cdef bint move(self, Client *client) except -1:
         """Hand the connection to the worker it should live in; False when it stays after all."""
         cdef int worker = client.move_to - 1
-        cdef epoll_event event
         client.move_to = 0
         client.moved = 1
         # What is pending leaves from here: it must not travel, and not come after what the other sends.
         self.publish_and_flush()
         if client.target.closed or client.closing:
             return client.target.closed
+        # An operation whose name is consumed already cannot begin anew elsewhere.
+        if client.parser_state != self.parser_start:
+            return False
         if client.target.outbox.size or not self.control.on_move(
             client.fd,
             client.target.cid,
@@ -540,8 +559,6 @@ cdef class EventLoop(ClosingWatcher):
             client.input[: client.input_size],
         ):
             return False
-        # The descriptor lives on in the message: epoll must be told.
-        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, client.fd, &event)
         self.router.statistics.connections_moved += 1
         self.connections.let_go(client)
         return True
@@ -550,6 +567,7 @@ cdef class EventLoop(ClosingWatcher):
         """Take over a connection from another worker, with what it said so far and its unparsed input."""
         cdef Client *client = self.connections.adopt(fd, cid, ip, port)
         client.parser_state = self.parser_start
+        self.router.statistics.connections_total += 1
         client.moved = 1
         client.connect_received = state["connect_received"]
         client.first_pong_sent = state["first_pong_sent"]
@@ -588,16 +606,21 @@ cdef class EventLoop(ClosingWatcher):
     cdef void publish_and_flush(self) noexcept:
         """Make the own batch visible, then write to sockets: never the other way round."""
         self.bytes_since_flush = 0
+        self.session.mark_output()
+        store_release_u64(<uint64_t *> (self.row + WORKER_HEARTBEAT), monotonic_ns())
         self.outbound.publish()
         if self.overflow.first != NULL and not self.overflow.drain():
             return  # a frame is still private: no byte may leave (publish before bytes)
         self.connections.flush_all()
 
+    cdef void flush_now(self) noexcept:
+        self.publish_and_flush()
+
     # --- time -------------------------------------------------------------------------------------------
 
     cdef void tick(self) noexcept:
         """Every 50 ms: deadlines of clients, gauges on the board."""
-        cdef Client *client = self.connections.open_first
+        cdef uint32_t i
         self.next_tick_ns = self.now_ns + TICK_NS
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
         self.keepalive.tick(self.now_ns)
@@ -609,6 +632,9 @@ cdef class EventLoop(ClosingWatcher):
         self.router.statistics.route_hits = self.routes.hits
         self.router.statistics.route_misses = self.routes.misses
         self.router.statistics.outbound_size = self.router.pool.allocated
+        self.router.statistics.input_parked = 0
+        for i in range(self.parked_count):
+            self.router.statistics.input_parked += self.parked[i].input_size
         self.ticks += 1
         if self.ticks % 20 == 0:
             try:
@@ -655,6 +681,7 @@ cdef class EventLoop(ClosingWatcher):
         """Take over a connected socket and send its INFO."""
         cdef Client *client = self.connections.adopt(fd, cid, ip, port)
         client.parser_state = self.parser_start
+        self.router.statistics.connections_total += 1
         self.keepalive.welcome(client, self.now_ns)
         self.session.say(client, greeting)
 
@@ -689,13 +716,10 @@ cdef class EventLoop(ClosingWatcher):
 
     def round(self):
         """A ticket round outside the turn: what a dead peer published is delivered before it is detached."""
-        self.busy += 1
-        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
-        fence_seq_cst()
+        self.begin_busy()
         batches = self.inbound.round(self.router)
         self.outbound.publish()
-        self.busy += 1
-        store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
+        self.end_busy()
         return batches
 
     def forget_producer(self, int worker):

@@ -15,6 +15,7 @@ from shardbroker.config.options import Options
 from shardbroker.control import messages
 from shardbroker.control.channel import Channel
 from shardbroker.control.parent_death import die_with_parent
+from shardbroker.errors import ProtocolError
 from shardbroker.log import Log
 from shardbroker.routing.overflow import Overflow
 from shardbroker.routing.route_cache import RouteCache
@@ -143,7 +144,12 @@ class Worker:
     def on_control(self, loop: EventLoop) -> bool:
         """Handle what the acceptor sent; True when there may be more. Raises EOFError when it is gone."""
         for _ in range(_CONTROL_BUDGET):
-            received = self._channel.receive()
+            try:
+                received = self._channel.receive()
+            except ProtocolError as error:
+                # No free descriptor: the kernel dropped the one that came, and with it the connection.
+                self._log.error(f"A message of the acceptor could not be taken: {error}")
+                continue
             if received is None:
                 return False
             self._handle(*received)

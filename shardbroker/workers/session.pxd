@@ -10,6 +10,7 @@ from shardbroker.routing.router cimport PublishView, Router, SubscriptionOwner
 from shardbroker.shm.interest_directory cimport InterestDirectory
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.leaving cimport Leaving
+from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.moving cimport Moving
 
 cdef class Session(Sink):
@@ -18,6 +19,11 @@ cdef class Session(Sink):
     cdef InterestDirectory directory
     cdef Leaving leaving
     cdef Moving moving
+    cdef LoopPort loop
+    cdef uint64_t flush_at_size  # statistics.out_bytes at which output is written in the middle of a parse
+    cdef uint64_t yield_at_count  # statistics.out_msgs at which the client yields
+    cdef uint64_t yield_at_ns
+    cdef uint32_t operations  # SUB and UNSUB since the clock was read
     cdef const uint8_t *input_end  # behind the bytes being parsed
     cdef public object failure  # an exception where none may pass: the worker ends with it
     cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
@@ -31,6 +37,9 @@ cdef class Session(Sink):
     cdef uint8_t *normal  # scratch for tails whose whitespace is normalised
     cdef uint64_t normal_capacity
 
+    cdef void mark_output(self) noexcept
+    cdef void begin_parse(self) noexcept
+    cdef bint must_yield(self, Client *client) noexcept
     cdef void say(self, Client *client, bytes text) noexcept
     cdef void refuse(self, Client *client, bytes text) noexcept
     cdef void fail(self, Client *client, bytes text, uint16_t reason) noexcept

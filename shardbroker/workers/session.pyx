@@ -29,11 +29,11 @@ from shardbroker.routing.delivery_target cimport (
     subscription_subject,
 )
 from shardbroker.routing.router cimport BACK_PRESSURED, Router, SubscriptionOwner
+from shardbroker.shm.atomics cimport monotonic_ns
 from shardbroker.subjects.subject cimport count_tokens, is_publishable, is_subscribable
 from shardbroker.subjects.sublist cimport Sublist
 from shardbroker.workers.client cimport (
     CLOSING_FLUSH,
-    CLOSING_NOW,
     PARKED_LEAVING,
     PARKED_RING_FULL,
     Client,
@@ -52,6 +52,13 @@ cdef uint16_t REASON_PROTOCOL_VIOLATION = CLOSE_REASONS.index("Protocol Violatio
 cdef uint16_t REASON_CONTROL_LINE = CLOSE_REASONS.index("Maximum Control Line Exceeded")
 cdef uint16_t REASON_PAYLOAD = CLOSE_REASONS.index("Maximum Message Payload Exceeded")
 cdef uint16_t REASON_CLIENT_CLOSED = CLOSE_REASONS.index("Client Closed")
+
+cdef enum:
+    # Output written in the middle of a parse (bytes), and output after which a client yields (messages,
+    # some 10 ms of work): one read of a megabyte may mean a gigabyte to a thousand subscribers.
+    FLUSH_SIZE = 4 << 20
+    YIELD_COUNT = 262144
+    YIELD_NS = 10_000_000
 
 cdef bytes OK = b"+OK\r\n"
 cdef bytes PONG = b"PONG\r\n"
@@ -87,6 +94,32 @@ cdef class Session(Sink):
     def __dealloc__(self):
         self.free_removed()
         free(self.normal)
+
+    # --- bounds of one turn -----------------------------------------------------------------------------
+
+    cdef void mark_output(self) noexcept:
+        """Output is being written: count from here to the next flush."""
+        self.flush_at_size = self.router.statistics.out_bytes + FLUSH_SIZE
+
+    cdef void begin_parse(self) noexcept:
+        """A client's input begins: count its output and time from here."""
+        self.yield_at_count = self.router.statistics.out_msgs + YIELD_COUNT
+        self.yield_at_ns = 0
+        self.operations = 0
+
+    cdef bint must_yield(self, Client *client) noexcept:
+        """Whether this client's SUBs and UNSUBs took so long that others must get their turn."""
+        cdef uint64_t now
+        self.operations += 1
+        if self.operations & 63:
+            return False
+        now = monotonic_ns()
+        if self.yield_at_ns == 0:
+            self.yield_at_ns = now + YIELD_NS
+        elif now > self.yield_at_ns:
+            client.yielded = 1
+            return True
+        return False
 
     # --- answers ----------------------------------------------------------------------------------------
 
@@ -143,6 +176,14 @@ cdef class Session(Sink):
             if self.moving.wants_to_move(client, view.subject, view.subject_size):
                 return PARK
             client.executed = 1
+        if self.router.statistics.out_bytes > self.flush_at_size:
+            # A wide fan-out makes far more output than input: write it in between.
+            self.loop.flush_now()
+            if client.target.closed:
+                return STOP
+            if self.router.statistics.out_msgs > self.yield_at_count:
+                client.yielded = 1
+                return PARK
         # Rare things are told apart by one test each, so that the common message pays two.
         first = view.subject[0]
         if first == 36 or first == 95 or view.reply_size or client.verbose or client.pedantic:
@@ -254,6 +295,8 @@ cdef class Session(Sink):
         cdef Subscription *subscription
         cdef Sublist sublist
         cdef uint64_t queue_hash = 0
+        if self.must_yield(client):
+            return PARK
         if not client.executed:
             if self.moving.wants_to_move(client, subject, subject_size) or self.moving.looks_ahead(
                 client, parser.data + parser.op_end, self.input_end
@@ -318,6 +361,8 @@ cdef class Session(Sink):
         cdef Subscription *subscription = client_find(
             client, parser.data + parser.sid_start, <uint32_t> (parser.sid_end - parser.sid_start)
         )
+        if self.must_yield(client):
+            return PARK
         if subscription != NULL:
             if parser.max_messages > 0 and <uint64_t> parser.max_messages > subscription.delivered:
                 self.limit(subscription, parser.max_messages)
@@ -413,6 +458,7 @@ cdef class Session(Sink):
         if lingering != NULL:
             self.retire(lingering)
             self.routes.generation += 1
+            self.routes.next_epoch()
         while client.sid_count:
             for i in range(client.sid_capacity):
                 if <size_t> client.sids[i] > 1:
@@ -518,7 +564,7 @@ cdef class Session(Sink):
 
     cdef int on_client_error(self, Parser parser) except -1:
         """A client that sends -ERR is disconnected without a word."""
-        self.client.closing = CLOSING_NOW
+        self.client.closing = CLOSING_FLUSH
         self.client.reason = REASON_PROTOCOL_VIOLATION
         return STOP
 
