@@ -8,6 +8,7 @@ not reach: full segments, a full filter, broken peers, long subjects, memory aft
 import os
 import random
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -139,6 +140,18 @@ def test_queue_hashes(workers: Workers) -> None:
         queue_hash = writer.hash_queue(name)
         assert 0 < queue_hash < 2**40 and queue_hash % 2 == 0
         assert queue_hash == asker.hash_queue(name)
+
+
+def test_hashes_spread(workers: Workers) -> None:
+    """Names that differ in a digit, and lengths: no collision, and each byte of the hash is even."""
+    names = [b"orders.%d" % number for number in range(30_000)] + [b"x" * size for size in range(300)]
+    hashes = [workers.directories[0].hash_queue(name) >> 1 for name in names]
+    assert len(set(hashes)) == len(hashes)
+    for shift in (0, 8, 16, 24, 31):
+        buckets = Counter((value >> shift) & 0xFF for value in hashes)
+        expected = len(hashes) / 256
+        # Each is a Poisson number around 118; eight standard deviations off is a broken hash.
+        assert all(abs(buckets[value] - expected) < 8 * expected**0.5 for value in range(256))
 
 
 def test_hashes_depend_on_the_seed() -> None:
