@@ -148,9 +148,7 @@ def test_slow_readers(make_broker: Make, shardbroker_only: None, slow_count: int
         publisher.flush(30)
         peak_size = max(peak_size, broker.rss_size() - base_size)
     rates = " ".join(f"{rate:.0f}" for rate in beside)
-    print(
-        f"{slow_count} slow: {alone:.0f}/s alone, beside them {rates}; peak {peak_size / MIB:.0f} MiB over base"
-    )
+    print(f"{slow_count} slow: {alone:.0f}/s alone, then {rates}; peak {peak_size / MIB:.0f} MiB")
     assert peak_size <= OUTBOUND_BUDGET * BUDGET_SLACK, f"{peak_size / MIB:.0f} MiB over base"
     assert sum(beside[-2:]) / 2 >= 0.5 * alone, f"{alone:.0f} messages/s alone, beside slow readers {rates}"
     assert min(beside) > 0

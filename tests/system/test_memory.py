@@ -4,7 +4,9 @@ Property: after a wave of connections, subscriptions or queued messages, the mem
 to near what it was before, and a second and third wave do not add to it: no leak a wave.
 
 How: PSS of all processes is read from outside before, after the first and after the last of several equal
-waves. The first wave may leave pools and warm tables behind; later ones may not leave anything more.
+waves. The first wave may leave pools and warm tables behind. What later ones may leave is bounded for good:
+a row of 512 bytes for each of the last 10,000 closed connections, and pages of the shared interest filter
+(8 MiB in all) that new subjects touch for the first time.
 nats-server is not asked: its runtime keeps what it has for minutes.
 """
 
@@ -20,6 +22,8 @@ from tests.support.raw_client import RawClient, publication
 pytestmark = pytest.mark.skipif(not is_shardbroker(), reason="a promise of shardbroker alone")
 
 MIB = 1 << 20
+#: Of the filter and the closed rows, what two waves have not touched yet.
+FOR_GOOD_SIZE = 10 * MIB
 Make = Callable[..., BrokerProcess]
 
 
@@ -77,7 +81,7 @@ def test_connections_give_memory_back(make_broker: Make, rounds: Callable[[int],
         wait_until(lambda: broker.monitor("/varz")["connections"] == 0, 10.0, "all are closed")
         gc.collect()
 
-    waves(broker, wave, rounds(3), allowance=8 * MIB, growth_max=4 * MIB)
+    waves(broker, wave, rounds(3), allowance=16 * MIB, growth_max=FOR_GOOD_SIZE)
 
 
 @pytest.mark.timeout(120)
@@ -119,7 +123,7 @@ def test_queued_output_gives_memory_back(make_broker: Make, rounds: Callable[[in
             publisher.flush(30)
         wait_until(lambda: broker.monitor("/varz")["connections"] == 0, 10.0, "both are closed")
 
-    waves(broker, wave, rounds(3), allowance=8 * MIB, growth_max=4 * MIB)
+    waves(broker, wave, rounds(3), allowance=16 * MIB, growth_max=4 * MIB)
 
 
 @pytest.mark.timeout(120)
@@ -141,4 +145,4 @@ def test_unlimited_inboxes_and_counts(make_broker: Make, rounds: Callable[[int],
                 assert len(client.read_messages(500)) == 500
         wait_until(lambda: broker.monitor("/varz")["connections"] == 0, 10.0, "closed")
 
-    waves(broker, wave, rounds(3), allowance=12 * MIB, growth_max=2 * MIB)
+    waves(broker, wave, rounds(3), allowance=24 * MIB, growth_max=FOR_GOOD_SIZE)
