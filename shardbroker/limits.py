@@ -24,9 +24,10 @@ lame_duck_grace_period_s_default = 10.0
 
 # One budget for all outboxes of all workers: nats-server has none and reached 1,956 MB with 100 subscribers
 # that never read. The client with the largest outbox is closed when the sum passes it.
-outbound_budget_size_default = 256 << 20  # bytes
+outbound_budget_size_default = 208 << 20  # bytes; with the rest of a worker's growth within 256 MB
 
 # --- processes ------------------------------------------------------------------------------------------
+descriptors_reserved = 32  # of each worker, for everything that is no client
 workers_max = 64  # a destination mask is one 64-bit word
 heartbeat_interval_s = 0.1
 heartbeat_lost_s = 1.0  # heartbeat and cursors standing still this long: the worker is killed

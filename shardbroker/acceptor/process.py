@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 
+from shardbroker import limits
 from shardbroker.acceptor import identity, run_files
 from shardbroker.acceptor.event_loop import EventLoop
 from shardbroker.acceptor.fabric import Fabric
@@ -47,6 +48,17 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def connections_max(options: Options, workers: int) -> int:
+    """How many connections the workers can hold: max_connections, or fewer if descriptors are short.
+
+    Each worker needs some of its own (rings, tables and doorbells of all peers, also of successors), and a
+    descriptor that arrives when none is free is lost with its connection.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = workers * max(1, hard - limits.descriptors_reserved - 4 * workers)
+    return min(options.max_connections, held) if options.max_connections > 0 else held
+
+
 class Broker:
     """The parts of the acceptor, built and connected. The monitoring pages read it."""
 
@@ -69,7 +81,7 @@ class Broker:
         self.fabric = Fabric(options, worker_count(options))
         self.workers = [Worker(index, self.loop) for index in range(self.fabric.worker_count)]
         self.placement = Placement(self.fabric, self.workers)
-        self.handoff = Handoff(self.placement, self.workers, options.max_connections)
+        self.handoff = Handoff(self.placement, self.workers, connections_max(options, len(self.workers)))
         self.queries = Queries(self.loop, self.workers)
         self.listener = Listener(
             self._client_socket,

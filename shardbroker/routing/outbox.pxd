@@ -25,6 +25,7 @@ cdef struct ChunkPool:
     Chunk *free[3]
     uint32_t free_count[3]
     uint64_t allocated  # bytes of chunks in outboxes: what the outbound budget counts
+    uint64_t returned  # bytes given back to the allocator since it was last trimmed
 
 cdef struct Outbox:
     Chunk *first

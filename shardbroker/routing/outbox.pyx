@@ -50,6 +50,7 @@ cdef void give_chunk(ChunkPool *pool, Chunk *chunk) noexcept nogil:
         pool.free[size_class] = chunk
         pool.free_count[size_class] += 1
     else:
+        pool.returned += chunk.capacity
         free(chunk)
 
 

@@ -89,6 +89,7 @@ cdef class Router(FrameHandler):
     cdef uint64_t random_state
     cdef uint64_t now_ns  # CLOCK_MONOTONIC, set once a turn by the loop
     cdef uint64_t reassembly_max  # bytes of one message put together from chunks
+    cdef uint64_t output_size  # bytes ever appended to outboxes, 64 added a message: a measure of work
     cdef uint64_t chunk_size  # largest body in one frame
     cdef int worker_index
     cdef bint stall_allowed

@@ -542,6 +542,7 @@ cdef class Router(FrameHandler):
             place += sid_size
             place[0] = 32
             memcpy(place + 1, view.tail, view.tail_size)
+            self.output_size += need + 64
         subscription.delivered += 1
         target.row.out_msgs += 1
         target.row.out_bytes += view.payload_size
@@ -565,6 +566,7 @@ cdef class Router(FrameHandler):
         cdef uint8_t *place
         if view.reply_size:
             need += view.reply_size + 1
+        self.output_size += need + 64
         place = outbox_reserve(&target.outbox, target.pool, need)
         if place == NULL:
             target.overflowed = 1

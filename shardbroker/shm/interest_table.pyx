@@ -77,6 +77,10 @@ cdef inline uint32_t class_for(uint64_t live) noexcept nogil:
     return size_class
 
 
+cdef enum:
+    GROUPS_MAX = 2048  # queue groups of one pattern in one worker
+
+
 @cython.final
 cdef class InterestTable:
     """The table of this worker. ``filter`` and ``segment`` are addresses of memory that outlives it.
@@ -135,7 +139,7 @@ cdef class InterestTable:
         cdef TableView table = table_view(self.segment, self.size, key)
         cdef Entry *reusable = NULL
         cdef Entry *entry
-        cdef uint64_t index, count
+        cdef uint64_t index, count, same_key = 0
         if table.entries != NULL:
             index = key & table.mask
             while True:
@@ -147,10 +151,12 @@ cdef class InterestTable:
                     return self.count_change(key, word, entry, count, delta)
                 if count == 0 and reusable == NULL:
                     reusable = entry
+                same_key += entry.key == key
                 index = (index + 1) & table.mask
         if delta < 0:
             return BELOW_ZERO
-        if delta > COUNT_MAX:
+        if delta > COUNT_MAX or same_key > GROUPS_MAX:
+            # The groups of one pattern share a key: unbounded, each would cost a walk over all others.
             return NO_ROOM
         if reusable == NULL:
             if table.entries == NULL or (partition.used + 1) * 2 > table.mask + 1:

@@ -7,6 +7,7 @@ from shardbroker.routing.overflow cimport Overflow
 from shardbroker.routing.route_cache cimport RouteCache
 from shardbroker.routing.router cimport Router
 from shardbroker.shm.ring cimport Inbound, Outbound
+from shardbroker.workers.budget cimport Budget
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.keepalive cimport Keepalive
@@ -18,7 +19,7 @@ cdef class EventLoop(LoopPort):
     cdef Router router
     cdef RouteCache routes
     cdef Session session
-    cdef Connections connections
+    cdef readonly Connections connections
     cdef Keepalive keepalive
     cdef Leaving leaving
     cdef Outbound outbound
@@ -37,8 +38,7 @@ cdef class EventLoop(LoopPort):
     cdef uint64_t next_tick_ns
     cdef uint64_t ticks
     cdef uint64_t leave_since_ns
-    cdef uint64_t budget  # bytes of all outboxes of all workers
-    cdef uint64_t next_budget_look_ns
+    cdef Budget budget
     cdef int worker_index
     cdef int worker_count
     cdef uint8_t *buffer  # one receive buffer for all clients
@@ -73,4 +73,3 @@ cdef class EventLoop(LoopPort):
     cdef bint move(self, Client *client) except -1
     cdef void end_client(self, Client *client) noexcept
     cdef void tick(self) noexcept
-    cdef void keep_budget(self) noexcept

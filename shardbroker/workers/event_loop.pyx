@@ -23,7 +23,6 @@ from libc.string cimport memcpy
 from posix.unistd cimport read
 
 from shardbroker.protocol.parser cimport Parser
-from shardbroker.routing.delivery_target cimport Subscription, subscription_subject
 from shardbroker.routing.router cimport Router
 from shardbroker.shm.atomics cimport (
     fence_seq_cst,
@@ -39,9 +38,8 @@ from shardbroker.shm.offsets cimport (
     WORKER_HEARTBEAT,
     WORKER_ROW_SIZE,
     WORKER_SLEEPING,
-    WORKER_STATISTICS,
 )
-from shardbroker.subjects.subject cimport matches
+from shardbroker.workers.budget cimport Budget
 from shardbroker.workers.client cimport (
     CLOSING_FLUSH,
     CLOSING_NOW,
@@ -53,7 +51,8 @@ from shardbroker.workers.client cimport (
 from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.keepalive cimport Keepalive
 from shardbroker.workers.loop_port cimport LoopPort
-from shardbroker.workers.session cimport Session, copy_text
+from shardbroker.workers.session cimport Session
+from shardbroker.workers.transfer cimport restore_state, saved_state
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -76,6 +75,11 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_ADD
         EPOLL_CLOEXEC
 
+cdef extern from "<malloc.h>" nogil:
+    int malloc_trim(size_t pad)
+    int mallopt(int parameter, int value)
+    int M_MMAP_THRESHOLD
+
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     int MSG_DONTWAIT
@@ -93,10 +97,10 @@ cdef enum:
     FLUSH_EVERY = 256 << 10
     TICK_NS = 50_000_000
     LEAVE_SPIN_NS = 200_000
+    TRIM_SIZE = 8 << 20
 
 cdef uint16_t REASON_CLIENT_CLOSED = CLOSE_REASONS.index("Client Closed")
 cdef uint16_t REASON_READ_ERROR = CLOSE_REASONS.index("Read Error")
-cdef uint16_t REASON_SLOW = CLOSE_REASONS.index("Slow Consumer (Pending Bytes)")
 
 # What an epoll event that is no client points at.
 cdef char DOORBELL_MARK
@@ -133,12 +137,14 @@ cdef class EventLoop(LoopPort):
         self.worker_count = worker_count
         self.doorbell_fd = doorbell_fd
         self.epoll_fd = epoll_fd
-        self.budget = options.outbound_budget
         # A predecessor in this slot may have left odd values; epochs only grow.
         self.busy = (load_relaxed_u64(<uint64_t *> (self.row + WORKER_BUSY)) | 1) + 1
         self.sleeping = (load_relaxed_u64(<uint64_t *> (self.row + WORKER_SLEEPING)) | 1) + 1
         store_release_u64(<uint64_t *> (self.row + WORKER_BUSY), self.busy)
         store_release_u64(<uint64_t *> (self.row + WORKER_SLEEPING), self.sleeping)
+        # Large chunks and inputs are mapped and unmapped one by one; without this glibc raises its threshold
+        # after the first free and keeps them in the heap for good.
+        mallopt(M_MMAP_THRESHOLD, 128 << 10)
         self.buffer_size = HEAD_SIZE + READ_SIZE
         self.buffer = <uint8_t *> malloc(self.buffer_size)
         if self.buffer == NULL:
@@ -152,6 +158,7 @@ cdef class EventLoop(LoopPort):
         self.connections.loop = self
         session.loop = self
         self.keepalive = Keepalive(self.connections, options, self.now_ns)
+        self.budget = Budget(self.connections, board_address, worker_index, worker_count, options.outbound_budget)
         self.connections.now_ns = self.now_ns
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
         self.watch(doorbell_fd, <size_t> &DOORBELL_MARK)
@@ -225,8 +232,8 @@ cdef class EventLoop(LoopPort):
             self.control_ready = self.control.on_control(self)
         if self.now_ns >= self.next_tick_ns:
             self.tick()
-        if self.router.pool.allocated > 1 << 20 and self.now_ns >= self.next_budget_look_ns:
-            self.keep_budget()
+        if self.router.pool.allocated > 1 << 20 and self.now_ns >= self.budget.next_look_ns:
+            self.budget.keep(self.now_ns)
         if self.router.dirty != NULL:
             self.publish_and_flush()
         self.session.free_removed()
@@ -378,7 +385,7 @@ cdef class EventLoop(LoopPort):
     cdef void park(self, Client *client) noexcept:
         """Keep a client aside until unpark finds that it may go on."""
         cdef Client **grown
-        if client.paused:
+        if client.paused or client.target.closed:
             return
         if self.parked_count == self.parked_capacity:
             grown = <Client **> realloc(self.parked, (self.parked_capacity * 2 + 16) * sizeof(Client *))
@@ -438,6 +445,8 @@ cdef class EventLoop(LoopPort):
             self.parse(client, client.input, client.input_size)
         elif client.readable:
             self.receive(client)
+        if client.target.closed:
+            return
         if client.move_to and not client.closing:
             try:
                 if self.move(client):
@@ -517,6 +526,8 @@ cdef class EventLoop(LoopPort):
             self.failure = error
             client.closing = CLOSING_NOW
             return
+        if client.target.closed:
+            return  # by a flush in the middle of the parse
         if parser.error:
             self.session.answer_parse_error(client, parser.error)
         if client.closing:
@@ -568,22 +579,7 @@ cdef class EventLoop(LoopPort):
         cdef Client *client = self.connections.adopt(fd, cid, ip, port)
         client.parser_state = self.parser_start
         self.router.statistics.connections_total += 1
-        client.moved = 1
-        client.connect_received = state["connect_received"]
-        client.first_pong_sent = state["first_pong_sent"]
-        client.first_ping_sent = state["first_ping_sent"]
-        client.verbose = state["verbose"]
-        client.pedantic = state["pedantic"]
-        client.protocol = state["protocol"]
-        client.target.echo = state["echo"]
-        client.target.headers = state["headers"]
-        client.target.no_responders = state["no_responders"]
-        client.target.row.connected = client.connect_received
-        client.target.row.start_ns = state["start_ns"]
-        client.target.row.rtt_ns = state["rtt_ns"]
-        copy_text(client.target.row.name, 256, state["name"])
-        copy_text(client.target.row.lang, 32, state["lang"])
-        copy_text(client.target.row.version, 32, state["version"])
+        restore_state(client, state)
         if client_keep_input(client, pending, len(pending), len(pending)) < 0:
             raise MemoryError("no memory for a moved connection's input")
         client.has_whole_input = 1 if len(pending) else 0
@@ -607,14 +603,19 @@ cdef class EventLoop(LoopPort):
         """Make the own batch visible, then write to sockets: never the other way round."""
         self.bytes_since_flush = 0
         self.session.mark_output()
-        store_release_u64(<uint64_t *> (self.row + WORKER_HEARTBEAT), monotonic_ns())
+        self.beat()
         self.outbound.publish()
         if self.overflow.first != NULL and not self.overflow.drain():
             return  # a frame is still private: no byte may leave (publish before bytes)
         self.connections.flush_all()
 
+    cdef void beat(self) noexcept:
+        store_release_u64(<uint64_t *> (self.row + WORKER_HEARTBEAT), monotonic_ns())
+
     cdef void flush_now(self) noexcept:
         self.publish_and_flush()
+        if self.router.pool.allocated > 16 << 20:
+            self.budget.keep(self.now_ns)
 
     # --- time -------------------------------------------------------------------------------------------
 
@@ -641,39 +642,12 @@ cdef class EventLoop(LoopPort):
                 self.routes.directory.trim()
             except MemoryError:
                 pass  # trimming gives memory back; it can try again in a second
+            if self.router.pool.returned > TRIM_SIZE:
+                # Output that piled up for slow readers is gone: the allocator keeps its pages unless asked.
+                self.router.pool.returned = 0
+                malloc_trim(0)
         if self.router.pool.allocated == 0:
             self.router.statistics.outbound_largest = 0
-
-    cdef void keep_budget(self) noexcept:
-        """All outboxes of all workers together stay within the budget: the largest one is closed."""
-        cdef uint64_t total = 0, others_largest = 0, value
-        cdef uint64_t *statistics
-        cdef Client *client
-        cdef int worker
-        self.next_budget_look_ns = self.now_ns + 1_000_000
-        self.router.statistics.outbound_size = self.router.pool.allocated
-        for worker in range(self.worker_count):
-            statistics = <uint64_t *> (self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_STATISTICS)
-            total += load_relaxed_u64(statistics + 10)
-            if worker != self.worker_index:
-                value = load_relaxed_u64(statistics + 11)
-                if value > others_largest:
-                    others_largest = value
-        while total > self.budget:
-            client = self.connections.largest()
-            if client == NULL:
-                return
-            self.router.statistics.outbound_largest = client.target.outbox.size
-            # Another worker holds a larger one and will close it, unless it is far behind.
-            if client.target.outbox.size < others_largest and total < self.budget + (self.budget >> 2):
-                return
-            total -= min(total, client.target.outbox.size)
-            self.router.statistics.slow_consumers += 1
-            self.connections.log.info(
-                f"{self.connections.name_of(client)} - Slow Consumer Detected: outbound budget of "
-                f"{self.budget} bytes for all clients exceeded, {client.target.outbox.size} bytes are its own"
-            )
-            self.connections.close(client, REASON_SLOW)
 
     # --- for workers/process.py -------------------------------------------------------------------------
 
@@ -727,64 +701,3 @@ cdef class EventLoop(LoopPort):
         self.router.forget_producer(worker)
         self.routes.generation += 1
         self.routes.next_epoch()
-
-    def subscriptions(self, cids, account, bytes test, uint32_t limit):
-        """How many subscriptions there are, and (cid, account, subject, queue, sid, delivered, max) of the
-        first `limit`. `cids`, `account` (None: all) and `test` (a literal subject, b"": all) choose."""
-        cdef Client *client = self.connections.open_first
-        cdef Subscription *subscription
-        cdef uint32_t i
-        cdef uint64_t total = 0
-        rows = []
-        while client != NULL:
-            if (cids is None or client.target.cid in cids) and (account is None or client.target.account == account):
-                for i in range(client.sid_capacity):
-                    if <size_t> client.sids[i] <= 1:
-                        continue
-                    subscription = client.sids[i]
-                    if test and not matches(
-                        subscription_subject(subscription), subscription.subject_size, test, len(test)
-                    ):
-                        continue
-                    total += 1
-                    if len(rows) < limit:
-                        rows.append(describe(client, i))
-            client = client.next_open
-        return total, rows
-
-
-cdef dict saved_state(Client *client):
-    """What another worker must know of a connection that said hello but has not done anything yet."""
-    return {
-        "connect_received": client.connect_received,
-        "first_pong_sent": client.first_pong_sent,
-        "first_ping_sent": client.first_ping_sent,
-        "verbose": client.verbose,
-        "pedantic": client.pedantic,
-        "protocol": client.protocol,
-        "echo": client.target.echo,
-        "headers": client.target.headers,
-        "no_responders": client.target.no_responders,
-        "start_ns": client.target.row.start_ns,
-        "rtt_ns": client.target.row.rtt_ns,
-        "name": (<bytes> client.target.row.name).decode("utf-8", "replace"),
-        "lang": (<bytes> client.target.row.lang).decode("utf-8", "replace"),
-        "version": (<bytes> client.target.row.version).decode("utf-8", "replace"),
-    }
-
-
-cdef tuple describe(Client *client, uint32_t slot):
-    """One subscription for the monitoring pages."""
-    cdef const uint8_t *text = <const uint8_t *> (client.sids[slot] + 1)
-    cdef uint32_t subject = client.sids[slot].subject_size
-    cdef uint32_t queue = client.sids[slot].queue_size
-    cdef uint32_t sid = client.sids[slot].sid_size
-    return (
-        client.target.cid,
-        client.target.account,
-        text[:subject].decode("utf-8", "replace"),
-        text[subject : subject + queue].decode("utf-8", "replace"),
-        text[subject + queue : subject + queue + sid].decode("utf-8", "replace"),
-        client.sids[slot].delivered,
-        client.sids[slot].max_messages,
-    )

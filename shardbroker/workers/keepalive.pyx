@@ -44,6 +44,8 @@ cdef class Keepalive:
         """Put the client where `due_ns` falls, at least one tick and at most a turn of the wheel ahead."""
         cdef uint64_t ticks = 1
         cdef uint64_t slot
+        if client.target.closed:
+            return
         if due_ns > now_ns:
             ticks = (due_ns - now_ns) // TICK_NS + 1
         if ticks > self.ticks_max:

@@ -6,3 +6,4 @@ from shardbroker.workers.client cimport Client
 cdef class LoopPort:
     cdef void on_closing(self, Client *client) noexcept
     cdef void flush_now(self) noexcept
+    cdef void beat(self) noexcept

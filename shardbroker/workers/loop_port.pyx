@@ -12,3 +12,6 @@ cdef class LoopPort:
 
     cdef void flush_now(self) noexcept:
         """Publish the own batch and write all pending output, in the middle of a turn."""
+
+    cdef void beat(self) noexcept:
+        """Tell the supervisor that a long piece of work goes on."""

@@ -27,6 +27,7 @@ from shardbroker.shm.ring import Inbound, Outbound, RingMap
 from shardbroker.workers.event_loop import EventLoop, new_epoll
 from shardbroker.workers.handshake import Greeter
 from shardbroker.workers.leaving import Leaving
+from shardbroker.workers.listing import list_subscriptions
 from shardbroker.workers.moving import Moving
 from shardbroker.workers.session import Session
 
@@ -259,7 +260,8 @@ class Worker:
         arguments = query.arguments
         cids = arguments.get("cids")
         test = arguments.get("test")
-        total, rows = self._loop.subscriptions(
+        total, rows = list_subscriptions(
+            self._loop.connections,
             None if cids is None else frozenset(cids),
             arguments.get("account"),
             b"" if test is None else test.encode(),

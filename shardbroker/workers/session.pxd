@@ -20,8 +20,8 @@ cdef class Session(Sink):
     cdef Leaving leaving
     cdef Moving moving
     cdef LoopPort loop
-    cdef uint64_t flush_at_size  # statistics.out_bytes at which output is written in the middle of a parse
-    cdef uint64_t yield_at_count  # statistics.out_msgs at which the client yields
+    cdef uint64_t flush_at_size  # Router.output_size at which output is written in the middle of a parse
+    cdef uint64_t yield_at_size  # Router.output_size at which the client yields
     cdef uint64_t yield_at_ns
     cdef uint32_t operations  # SUB and UNSUB since the clock was read
     cdef const uint8_t *input_end  # behind the bytes being parsed

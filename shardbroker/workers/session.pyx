@@ -54,10 +54,10 @@ cdef uint16_t REASON_PAYLOAD = CLOSE_REASONS.index("Maximum Message Payload Exce
 cdef uint16_t REASON_CLIENT_CLOSED = CLOSE_REASONS.index("Client Closed")
 
 cdef enum:
-    # Output written in the middle of a parse (bytes), and output after which a client yields (messages,
-    # some 10 ms of work): one read of a megabyte may mean a gigabyte to a thousand subscribers.
+    # Output after which it is written in the middle of a parse, and after which a client yields, in bytes
+    # with 64 added a message: one read of a megabyte may mean a gigabyte to a thousand subscribers.
     FLUSH_SIZE = 4 << 20
-    YIELD_COUNT = 262144
+    YIELD_SIZE = 32 << 20
     YIELD_NS = 10_000_000
 
 cdef bytes OK = b"+OK\r\n"
@@ -99,11 +99,11 @@ cdef class Session(Sink):
 
     cdef void mark_output(self) noexcept:
         """Output is being written: count from here to the next flush."""
-        self.flush_at_size = self.router.statistics.out_bytes + FLUSH_SIZE
+        self.flush_at_size = self.router.output_size + FLUSH_SIZE
 
     cdef void begin_parse(self) noexcept:
         """A client's input begins: count its output and time from here."""
-        self.yield_at_count = self.router.statistics.out_msgs + YIELD_COUNT
+        self.yield_at_size = self.router.output_size + YIELD_SIZE
         self.yield_at_ns = 0
         self.operations = 0
 
@@ -176,12 +176,12 @@ cdef class Session(Sink):
             if self.moving.wants_to_move(client, view.subject, view.subject_size):
                 return PARK
             client.executed = 1
-        if self.router.statistics.out_bytes > self.flush_at_size:
+        if self.router.output_size > self.flush_at_size:
             # A wide fan-out makes far more output than input: write it in between.
             self.loop.flush_now()
             if client.target.closed:
                 return STOP
-            if self.router.statistics.out_msgs > self.yield_at_count:
+            if self.router.output_size > self.yield_at_size:
                 client.yielded = 1
                 return PARK
         # Rare things are told apart by one test each, so that the common message pays two.
@@ -461,6 +461,8 @@ cdef class Session(Sink):
             self.routes.next_epoch()
         while client.sid_count:
             for i in range(client.sid_capacity):
+                if i & 4095 == 4095:
+                    self.loop.beat()
                 if <size_t> client.sids[i] > 1:
                     self.unsubscribe(client.sids[i], False)
                     if client.sid_count == 0:
