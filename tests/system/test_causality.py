@@ -15,6 +15,7 @@ send bursts that others receive, so that workers are in the middle of something 
 import contextlib
 import itertools
 import random
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.raw_client import Message, RawClient, publication
 WORKERS = (1, 2, 3, 8)
 ROUNDS = {1: 150, 2: 1200, 3: 800, 8: 500}
 NOISE_SIZE = 20  # messages in a burst
+LONG_TURN_SIZE = 3000  # messages in one write
 
 
 class Pool:
@@ -290,6 +292,43 @@ def test_queue_member_leaves_under_load(pool: Pool, rounds_count: int) -> None:
         assert flushed(leaves) == []
         stays.unsubscribe("queue")
         stays.flush()
+
+
+def test_queue_member_leaves_in_a_long_turn(pool: Pool, rounds_count: int) -> None:
+    """One large write keeps the publisher's worker busy, with the route it began with, while a member leaves.
+
+    The moment of the UNSUB is a seeded choice within the turn. Without the wait for busy workers (DESIGN §4,
+    queue_unsub_model) what is published on the old route comes to a worker that has no member any more, and
+    is lost or, redirected to the other member, late: so order is looked at as well as number.
+    """
+    stays, leaves, publisher = pool.parts(3)
+    payloads = [b"%d" % number for number in range(LONG_TURN_SIZE)]
+    for _ in range(rounds_count // 10):
+        subject = f"long.{next(pool.numbers)}"
+        for member in (stays, leaves):
+            member.subscribe(subject, "queue", "group")
+            member.flush()
+        data = b"".join(publication(subject, payload) for payload in payloads)
+        delay_s = pool.choice.random() * 0.001
+        publisher.send(data)
+        sent_at = time.monotonic()
+        while time.monotonic() - sent_at < delay_s:
+            pass
+        leaves.send(b"UNSUB queue\r\nPING\r\n")
+        leaves.wait_pong()
+        few = [int(payload) for payload in wanted(leaves.take_messages())]
+        publisher.flush()
+        many = [int(payload) for payload in flushed(stays)]
+        assert len(few) + len(many) == len(payloads), (
+            f"{len(payloads)} sent, {len(few)} + {len(many)} received"
+        )
+        assert few == sorted(few) and many == sorted(many), (
+            "a member has seen one publisher's messages swapped"
+        )
+        assert set(few + many) == set(range(len(payloads)))
+        stays.unsubscribe("queue")
+        stays.flush()
+        stays, leaves, publisher = pool.parts(3)
 
 
 def test_two_queue_members_leave_at_once(pool: Pool, rounds_count: int) -> None:
