@@ -27,6 +27,7 @@ WORKERS = (1, 2, 3, 8)
 ROUNDS = {1: 150, 2: 1200, 3: 800, 8: 500}
 NOISE_SIZE = 20  # messages in a burst
 LONG_TURN_SIZE = 3000  # messages in one write
+HOG_SIZE = 10_000  # subjects nobody has asked for, each a route to be worked out
 
 
 class Pool:
@@ -194,6 +195,29 @@ def test_flush_then_drain_loses_nothing(pool: Pool, rounds_count: int) -> None:
         subscriber.send(b"UNSUB drain\r\nPING\r\n")
         subscriber.wait_pong()
         assert wanted(subscriber.take_messages()) == [b"%d" % number] * count
+
+
+def test_flush_then_drain_in_a_long_turn(pool: Pool, rounds_count: int) -> None:
+    """As above, while the subscriber's worker is in a long turn that has drained the rings already.
+
+    A third client's many new subjects make the turn long, and the subscriber waits in it for its share with a
+    command of no importance. Its UNSUB is read in that same turn: what was published meanwhile comes first.
+    """
+    hogs = [publication(f"hog.{number}") for number in range(HOG_SIZE)]
+    for number in range(rounds_count // 4):
+        publisher, subscriber, hog = pool.parts(3)
+        subject = f"drain.{next(pool.numbers)}"
+        subscriber.subscribe(subject, "drain")
+        subscriber.flush()
+        start = pool.choice.randrange(HOG_SIZE // 2)
+        hog.send(b"".join(hogs[start : start + HOG_SIZE // 2]))
+        subscriber.send(publication("hog.chatter"))
+        publisher.send(publication(subject, b"%d" % number) + b"PING\r\n")
+        publisher.wait_pong()
+        subscriber.send(b"UNSUB drain\r\nPING\r\n")
+        subscriber.wait_pong()
+        assert wanted(subscriber.take_messages()) == [b"%d" % number]
+        hog.flush()
 
 
 def test_subscribe_and_request_in_one_write(pool: Pool, rounds_count: int) -> None:
