@@ -28,6 +28,7 @@ cdef struct RouteGroup:
 
 cdef struct Route:
     uint64_t hash
+    uint64_t size  # bytes of this block
     uint32_t account
     uint32_t subject_size
     uint64_t epoch  # read epoch in which the stamp was last compared
@@ -56,6 +57,7 @@ cdef class RouteCache:
     cdef uint64_t next_way
     cdef uint64_t epoch
     cdef uint64_t generation  # raised when routes die without a version change
+    cdef readonly uint64_t size  # bytes of all routes
     cdef Route *last  # the route found last: most publishers stay on one subject
     cdef InterestDirectory directory
     cdef uint64_t seed

@@ -17,6 +17,7 @@ from shardbroker.hashing cimport hash_bytes
 from shardbroker.routing.delivery_target cimport SUBSCRIPTION_LINGERING, Subscription, subscription_queue
 from shardbroker.shm.interest_directory cimport (
     InterestDirectory,
+    InterestMembers,
     RemoteInterest,
     RouteStamp,
     remote_interest_free,
@@ -32,6 +33,7 @@ from shardbroker.subjects.sublist cimport (
 
 cdef enum:
     ROUTE_SETS = 8192  # a power of two; times ROUTE_WAYS routes
+    ROUTES_SIZE_MAX = 64 << 20  # bytes; 32 thousand routes of one receiver are some 6 MB
 
 
 cdef class RouteCache:
@@ -74,6 +76,7 @@ cdef class RouteCache:
         cdef uint64_t i
         cdef int way
         self.last = NULL
+        self.size = 0
         for i in range(ROUTE_SETS):
             for way in range(ROUTE_WAYS):
                 free(self.sets[i].routes[way])
@@ -124,7 +127,13 @@ cdef class RouteCache:
             else:
                 way = <int> (self.next_way & (ROUTE_WAYS - 1))
                 self.next_way += 1
-        free(group.routes[way])
+        if self.size > ROUTES_SIZE_MAX:
+            # Routes of many receivers are large: rather forget all than let them grow with the subjects.
+            self.clear()
+        if group.routes[way] != NULL:
+            self.size -= group.routes[way].size
+            free(group.routes[way])
+        self.size += route.size
         group.routes[way] = route
         group.hashes[way] = hash[0]
         self.last = route
@@ -138,7 +147,7 @@ cdef class RouteCache:
         cdef RouteStamp stamp
         cdef RouteGroup *group
         cdef uint64_t bytes_needed
-        cdef uint32_t i, k, groups, remotes
+        cdef uint32_t i, k, k_free, groups, remotes
         cdef uint8_t *place
         cdef Sublist sublist = self.default_sublist
         # The directory first: it takes the versions before it probes, and our own changes bump them too.
@@ -163,6 +172,7 @@ cdef class RouteCache:
             return NULL
         memset(route, 0, sizeof(Route))
         route.hash = hash
+        route.size = bytes_needed
         route.account = account
         route.subject_size = size
         route.epoch = self.epoch
@@ -172,7 +182,8 @@ cdef class RouteCache:
         place = <uint8_t *> (route + 1)
         route.plain = <Subscription **> place
         route.plain_count = result.plain_count
-        memcpy(place, result.plain, result.plain_count * sizeof(Subscription *))
+        if result.plain_count:
+            memcpy(place, result.plain, result.plain_count * sizeof(Subscription *))
         place += result.plain_count * sizeof(Subscription *)
         route.members = <Subscription **> place
         place += result.members_count * sizeof(Subscription *)
@@ -199,7 +210,8 @@ cdef class RouteCache:
             for k in range(result.groups[i].count):
                 member = <Subscription *> result.members[result.groups[i].start + k]
                 if member.flags & SUBSCRIPTION_LINGERING:
-                    route.members[route.groups[i].start + route.groups[i].count + route.groups[i].lingering] = member
+                    k_free = route.groups[i].start + route.groups[i].count + route.groups[i].lingering
+                    route.members[k_free] = member
                     route.groups[i].lingering += 1
         route.group_count = result.group_count
         self.add_remote_groups(route)
@@ -208,6 +220,7 @@ cdef class RouteCache:
     cdef void add_remote_groups(self, Route *route) noexcept:
         """Join what other workers hold of each queue group to the local groups, or as groups of their own."""
         cdef uint32_t i, k, remote_start = 0
+        cdef InterestMembers *members
         cdef RouteGroup *group
         for i in range(self.remote.group_count):
             group = NULL
@@ -221,10 +234,11 @@ cdef class RouteCache:
                 group.queue_hash = self.remote.groups[i].queue_hash
             group.remote_start = remote_start
             for k in range(self.remote.groups[i].count):
-                route.remotes[remote_start].worker = self.remote.members[self.remote.groups[i].start + k].worker
-                route.remotes[remote_start].unlimited = self.remote.members[self.remote.groups[i].start + k].unlimited
-                route.remotes[remote_start].limited = self.remote.members[self.remote.groups[i].start + k].limited
-                group.remote_unlimited += route.remotes[remote_start].unlimited
-                group.remote_limited += route.remotes[remote_start].limited
+                members = &self.remote.members[self.remote.groups[i].start + k]
+                route.remotes[remote_start].worker = members.worker
+                route.remotes[remote_start].unlimited = members.unlimited
+                route.remotes[remote_start].limited = members.limited
+                group.remote_unlimited += members.unlimited
+                group.remote_limited += members.limited
                 group.remote_count += 1
                 remote_start += 1

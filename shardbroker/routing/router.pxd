@@ -71,16 +71,17 @@ cdef struct Reassembly:
     uint64_t size
     uint64_t capacity
 
-cdef class SubscriptionOwner:
-    """Told when a subscription has delivered its last message."""
+cdef class RouterOwner:
+    """What the router asks of the process around it."""
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept
+    cdef void on_output_due(self) noexcept
 
 cdef class Router(FrameHandler):
     cdef RouteCache routes
     cdef Outbound outbound
     cdef Overflow overflow
-    cdef SubscriptionOwner owner
+    cdef RouterOwner owner
     cdef Statistics *statistics
     cdef uint64_t *pressure  # board cells of all workers
     cdef ChunkPool pool
@@ -89,6 +90,7 @@ cdef class Router(FrameHandler):
     cdef uint64_t random_state
     cdef uint64_t now_ns  # CLOCK_MONOTONIC, set once a turn by the loop
     cdef uint64_t reassembly_max  # bytes of one message put together from chunks
+    cdef uint64_t flush_at_size  # output_size at which a round writes its output before it goes on
     cdef uint64_t output_size  # bytes ever appended to outboxes, 64 added a message: a measure of work
     cdef uint64_t chunk_size  # largest body in one frame
     cdef int worker_index

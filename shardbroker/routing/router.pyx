@@ -84,11 +84,14 @@ cdef inline void copy_small(uint8_t *target, const uint8_t *source, uint64_t siz
             target[2] = source[2]
 
 
-cdef class SubscriptionOwner:
-    """Told when a subscription has delivered its last message."""
+cdef class RouterOwner:
+    """What the router asks of the process around it."""
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept:
-        pass
+        """The subscription has delivered its last message (UNSUB max)."""
+
+    cdef void on_output_due(self) noexcept:
+        """Much output has piled up in the middle of a round: write it."""
 
 
 cdef class Router(FrameHandler):
@@ -130,8 +133,8 @@ cdef class Router(FrameHandler):
         for worker in range(WORKERS_MAX):
             free(self.reassembly[worker].data)
 
-    def set_owner(self, SubscriptionOwner owner):
-        """Who is told of exhausted subscriptions."""
+    def set_owner(self, RouterOwner owner):
+        """Who is told of exhausted subscriptions and of much output."""
         self.owner = owner
 
     cdef uint64_t random(self) noexcept:
@@ -222,7 +225,7 @@ cdef class Router(FrameHandler):
         return True
 
     cdef bint choose_remote(self, Route *route, RouteGroup *group, uint64_t *mask) noexcept:
-        """Choose the worker of a group's member, by count; members with UNSUB max only if there is no other."""
+        """Choose the worker of a group's member, by count; members with UNSUB max if there is no other."""
         cdef uint32_t i, weight, total = group.remote_unlimited
         cdef bint limited = total == 0
         cdef uint64_t which
@@ -252,7 +255,8 @@ cdef class Router(FrameHandler):
     cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept:
         """Write the message with the present picks into the own ring; BACK_PRESSURED when it is full."""
         cdef uint64_t body = view.subject_size + 1 + view.tail_size
-        cdef uint64_t size = (sizeof(FrameHeader) + self.pick_count * sizeof(QueuePick) + body + 7) & ~(<uint64_t> 7)
+        cdef uint64_t picks_size = self.pick_count * sizeof(QueuePick)
+        cdef uint64_t size = (sizeof(FrameHeader) + picks_size + body + 7) & ~(<uint64_t> 7)
         cdef FrameHeader *frame
         cdef uint8_t *text
         if self.overflow.first != NULL:
@@ -265,7 +269,7 @@ cdef class Router(FrameHandler):
         frame.length = <uint32_t> size
         frame.body_size = <uint32_t> body
         self.fill_frame(frame, view, mask, flags)
-        text = <uint8_t *> (frame + 1) + self.pick_count * sizeof(QueuePick)
+        text = <uint8_t *> (frame + 1) + picks_size
         copy_small(text, view.subject, view.subject_size)
         text[view.subject_size] = 32
         memcpy(text + view.subject_size + 1, view.tail, view.tail_size)
@@ -437,6 +441,11 @@ cdef class Router(FrameHandler):
                 pieces.data = NULL
                 pieces.capacity = 0
 
+    cdef void on_batch_end(self) noexcept:
+        """A full ring of small messages to a thousand local subscribers would be half a gigabyte."""
+        if self.output_size > self.flush_at_size:
+            self.owner.on_output_due()
+
     cdef bint deliver_pick(self, Route *route, PublishView *view, uint64_t queue_hash) noexcept:
         """Give the message to one local member of a group; False when there is none."""
         cdef uint32_t i, k, start
@@ -509,7 +518,9 @@ cdef class Router(FrameHandler):
 
     # --- delivery to a local client ---------------------------------------------------------------------
 
-    cdef bint deliver(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept:
+    cdef bint deliver(
+        self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher
+    ) noexcept:
         """Append the message to the subscriber's outbox; False when it cannot take it any more."""
         cdef DeliveryTarget *target = subscription.target
         cdef uint64_t need, sid_size = subscription.sid_size
@@ -638,7 +649,8 @@ cdef class Router(FrameHandler):
             if publisher != target and publisher.pause_until_ns < until:
                 publisher.pause_until_ns = until
         elif view.publisher_worker >= 0:
-            cell = self.pressure + view.publisher_worker * PRESSURE_CELLS + (view.publisher & (PRESSURE_CELLS - 1))
+            cell = self.pressure + view.publisher_worker * PRESSURE_CELLS
+            cell += view.publisher & (PRESSURE_CELLS - 1)
             if load_relaxed_u64(cell) < until:
                 store_relaxed_u64(cell, until)
 

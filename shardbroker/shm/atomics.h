@@ -11,16 +11,36 @@
 #include <stdint.h>
 #include <time.h>
 
-static inline uint64_t load_acquire_u64(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
-static inline uint64_t load_relaxed_u64(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
-static inline void store_release_u64(uint64_t *cell, uint64_t value) { __atomic_store_n(cell, value, __ATOMIC_RELEASE); }
-static inline void store_relaxed_u64(uint64_t *cell, uint64_t value) { __atomic_store_n(cell, value, __ATOMIC_RELAXED); }
-static inline uint64_t fetch_add_u64(uint64_t *cell, uint64_t value) { return __atomic_fetch_add(cell, value, __ATOMIC_SEQ_CST); }
-static inline uint64_t fetch_or_u64(uint64_t *cell, uint64_t value) { return __atomic_fetch_or(cell, value, __ATOMIC_SEQ_CST); }
-static inline uint64_t fetch_and_u64(uint64_t *cell, uint64_t value) { return __atomic_fetch_and(cell, value, __ATOMIC_SEQ_CST); }
-static inline uint64_t exchange_u64(uint64_t *cell, uint64_t value) { return __atomic_exchange_n(cell, value, __ATOMIC_SEQ_CST); }
-static inline uint32_t load_acquire_u32(const uint32_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
-static inline void store_release_u32(uint32_t *cell, uint32_t value) { __atomic_store_n(cell, value, __ATOMIC_RELEASE); }
+static inline uint64_t load_acquire_u64(const uint64_t *cell) {
+    return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+}
+static inline uint64_t load_relaxed_u64(const uint64_t *cell) {
+    return __atomic_load_n(cell, __ATOMIC_RELAXED);
+}
+static inline void store_release_u64(uint64_t *cell, uint64_t value) {
+    __atomic_store_n(cell, value, __ATOMIC_RELEASE);
+}
+static inline void store_relaxed_u64(uint64_t *cell, uint64_t value) {
+    __atomic_store_n(cell, value, __ATOMIC_RELAXED);
+}
+static inline uint64_t fetch_add_u64(uint64_t *cell, uint64_t value) {
+    return __atomic_fetch_add(cell, value, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t fetch_or_u64(uint64_t *cell, uint64_t value) {
+    return __atomic_fetch_or(cell, value, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t fetch_and_u64(uint64_t *cell, uint64_t value) {
+    return __atomic_fetch_and(cell, value, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t exchange_u64(uint64_t *cell, uint64_t value) {
+    return __atomic_exchange_n(cell, value, __ATOMIC_SEQ_CST);
+}
+static inline uint32_t load_acquire_u32(const uint32_t *cell) {
+    return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+}
+static inline void store_release_u32(uint32_t *cell, uint32_t value) {
+    __atomic_store_n(cell, value, __ATOMIC_RELEASE);
+}
 static inline void fence_seq_cst(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 /* CLOCK_MONOTONIC in nanoseconds: the only clock that deadlines use. */

@@ -53,3 +53,4 @@ cdef class FrameHandler:
     """Receives the frames of a round; the router derives from it."""
 
     cdef void on_frame(self, int worker, const FrameHeader *frame, const uint8_t *body) noexcept
+    cdef void on_batch_end(self) noexcept

@@ -8,3 +8,6 @@ cdef class FrameHandler:
 
     cdef void on_frame(self, int worker, const FrameHeader *frame, const uint8_t *body) noexcept:
         pass
+
+    cdef void on_batch_end(self) noexcept:
+        """A batch was delivered; others may follow in the same round."""

@@ -19,7 +19,7 @@ lines of their own:
 
     +0     state u32, pid u32, generation u32          written by the acceptor
     +64    busy u64                                     written by the worker: odd while it may route
-    +128   sleeping u64                                 written by the worker: odd while it waits on its doorbell
+    +128   sleeping u64                                 written by the worker: odd while it may block
     +192   heartbeat ns u64                             written by the worker
     +256   statistics: u64[96], named in STATISTICS     written by the worker alone
 

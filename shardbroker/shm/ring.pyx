@@ -19,7 +19,17 @@ epoch. One of the two always sees the other (Dekker). Model: tests/models/doorbe
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
-from posix.mman cimport MAP_FAILED, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport (
+    MAP_FAILED,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    PROT_NONE,
+    PROT_READ,
+    PROT_WRITE,
+    mmap,
+    munmap,
+)
 from posix.unistd cimport write
 
 from shardbroker.shm.atomics cimport (
@@ -318,9 +328,11 @@ cdef class Inbound:
     cdef bint pending(self) noexcept:
         """Whether any ring has something unread: the consumer's re-check before it sleeps."""
         cdef uint64_t left = self.attached
+        cdef Reading *reading
         cdef int worker = 0
         while left:
-            if left & 1 and load_acquire_u64(self.readings[worker].head_cell) != self.readings[worker].position:
+            reading = &self.readings[worker]
+            if left & 1 and load_acquire_u64(reading.head_cell) != reading.position:
                 return True
             left >>= 1
             worker += 1
@@ -334,6 +346,7 @@ cdef class Inbound:
         cdef uint64_t limit, left, best_ticket, ticket
         cdef int worker, best, batches = 0
         cdef Reading *reading
+        cdef BatchHeader *batch
         cdef bint anything = False
         if self.waiting:
             self.settle()
@@ -346,6 +359,10 @@ cdef class Inbound:
             if left & 1:
                 reading = &self.readings[worker]
                 reading.head = load_acquire_u64(reading.head_cell)
+                if reading.head - reading.position > reading.size:
+                    # No producer in its senses is more than a ring ahead of a reader it waits for.
+                    self.broken += 1
+                    reading.position = reading.head
                 if reading.head != reading.position:
                     anything = True
             left >>= 1
@@ -361,7 +378,8 @@ cdef class Inbound:
                 if left & 1:
                     reading = &self.readings[worker]
                     if reading.head != reading.position:
-                        ticket = (<BatchHeader *> (reading.data + (reading.position & reading.mask_offset))).ticket
+                        batch = <BatchHeader *> (reading.data + (reading.position & reading.mask_offset))
+                        ticket = batch.ticket
                         if ticket < best_ticket:
                             best_ticket = ticket
                             best = worker
@@ -370,6 +388,7 @@ cdef class Inbound:
             if best < 0:
                 break
             batches += self.deliver_batch(best, handler)
+            handler.on_batch_end()
         left = self.attached
         worker = 0
         while left:

@@ -27,7 +27,12 @@ cdef class Budget:
     """Keeps the sum of pending output of all workers below `limit` bytes."""
 
     def __cinit__(
-        self, Connections connections, uint64_t board_address, int worker_index, int worker_count, uint64_t limit
+        self,
+        Connections connections,
+        uint64_t board_address,
+        int worker_index,
+        int worker_count,
+        uint64_t limit,
     ):
         self.connections = connections
         self.board = <uint8_t *> board_address
@@ -36,15 +41,18 @@ cdef class Budget:
         self.limit = limit
 
     cdef void keep(self, uint64_t now_ns) noexcept:
-        """Close the largest outbox here while the sum is over the limit and no other worker has a larger one."""
+        """Close the largest outbox here while the sum is over the limit, unless another worker has a
+        larger one."""
         cdef uint64_t total = 0, others_largest = 0, value
         cdef uint64_t *statistics
+        cdef uint8_t *row
         cdef Client *client
         cdef int worker
         self.next_look_ns = now_ns + LOOK_NS
         self.connections.router.statistics.outbound_size = self.connections.router.pool.allocated
         for worker in range(self.worker_count):
-            statistics = <uint64_t *> (self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_STATISTICS)
+            row = self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE
+            statistics = <uint64_t *> (row + WORKER_STATISTICS)
             total += load_relaxed_u64(statistics + OUTBOUND_SIZE)
             if worker != self.worker_index:
                 value = load_relaxed_u64(statistics + OUTBOUND_LARGEST)

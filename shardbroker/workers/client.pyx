@@ -86,8 +86,12 @@ cdef Subscription *client_find(Client *client, const uint8_t *sid, uint32_t size
     return NULL
 
 
+cdef inline uint32_t first_slot(Subscription *subscription, uint32_t mask) noexcept:
+    return <uint32_t> hash_bytes(subscription_sid(subscription), subscription.sid_size, SIDS_SEED) & mask
+
+
 cdef void place(Subscription **sids, uint32_t mask, Subscription *subscription) noexcept:
-    cdef uint32_t at = <uint32_t> hash_bytes(subscription_sid(subscription), subscription.sid_size, SIDS_SEED) & mask
+    cdef uint32_t at = first_slot(subscription, mask)
     while sids[at] != NULL and sids[at] != DELETED:
         at = (at + 1) & mask
     sids[at] = subscription
@@ -120,7 +124,7 @@ cdef int client_add(Client *client, Subscription *subscription) noexcept:
 cdef void client_remove(Client *client, Subscription *subscription) noexcept:
     """Take a subscription out of the table; the caller frees it."""
     cdef uint32_t mask = client.sid_capacity - 1
-    cdef uint32_t at = <uint32_t> hash_bytes(subscription_sid(subscription), subscription.sid_size, SIDS_SEED) & mask
+    cdef uint32_t at = first_slot(subscription, mask)
     while client.sids[at] != NULL:
         if client.sids[at] == subscription:
             client.sids[at] = DELETED

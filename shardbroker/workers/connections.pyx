@@ -59,8 +59,16 @@ cdef uint16_t REASON_WRITE_ERROR = CLOSE_REASONS.index("Write Error")
 cdef class Connections:
     """`table_address` is the worker's connection table, `rows` and `closed_rows` its sizes."""
 
-    def __cinit__(self, Session session, int epoll_fd, uint64_t table_address, uint32_t rows, uint32_t closed_rows,
-                  uint64_t pending_max, log):
+    def __cinit__(
+        self,
+        Session session,
+        int epoll_fd,
+        uint64_t table_address,
+        uint32_t rows,
+        uint32_t closed_rows,
+        uint64_t pending_max,
+        log,
+    ):
         cdef uint32_t i
         self.session = session
         self.router = session.router
@@ -125,6 +133,8 @@ cdef class Connections:
                 free(row)
             client_free(client)
             raise OSError(errno, "cannot watch a client socket")
+        if self.log.debug_enabled:
+            self.log.debug(f"{self.name_of(client)} - Client connection created")
         client.next_open = self.open_first
         if self.open_first != NULL:
             self.open_first.previous_open = client
@@ -200,6 +210,8 @@ cdef class Connections:
         """Close the connection now. Its memory stays until free_closed, so that lists may still name it."""
         if client.target.closed:
             return
+        if self.log.debug_enabled:
+            self.log.debug(f"{self.name_of(client)} - Client connection closed: {CLOSE_REASONS[reason]}")
         client.target.row.stop_ns = self.now_ns + self.wall_offset_ns
         client.target.row.reason = reason
         client.target.row.pending_bytes = 0

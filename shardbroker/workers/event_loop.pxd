@@ -49,6 +49,7 @@ cdef class EventLoop(LoopPort):
     cdef Client **parked  # clients whose input waits for something
     cdef uint32_t parked_count
     cdef uint32_t parked_capacity
+    cdef uint64_t parked_input_size  # bytes
     cdef uint64_t bytes_since_flush
     cdef bint control_ready
     cdef bint joined  # all peers count us; Ready was sent

@@ -10,10 +10,10 @@ One turn, and why in this order (docs/internals/interest_causality.md):
 5. publish the own batch, then `busy` becomes even, then write to sockets. No byte leaves for a client
    before what it may tell of is visible to all workers.
 
-The loop is our own, over epoll, and not uvloop: a turn must publish before *any* write and run a round between
-a read and its parsing, which libuv's callbacks hide; and a connection without transport objects costs under
-a kilobyte here. Sockets are registered edge-triggered for both directions once. TLS fits in at `receive`
-and `Connections.flush` as memory BIOs.
+The loop is our own, over epoll, and not uvloop: a turn must publish before *any* write and run a round
+between a read and its parsing, which libuv's callbacks hide; and a connection without transport objects costs
+under a kilobyte here. Sockets are registered edge-triggered for both directions once. TLS fits in at
+`receive` and `Connections.flush` as memory BIOs.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -98,6 +98,7 @@ cdef enum:
     TICK_NS = 50_000_000
     LEAVE_SPIN_NS = 200_000
     TRIM_SIZE = 8 << 20
+    PARKED_INPUT_MAX = 16 << 20  # bytes of unparsed input kept for clients that wait
 
 cdef uint16_t REASON_CLIENT_CLOSED = CLOSE_REASONS.index("Client Closed")
 cdef uint16_t REASON_READ_ERROR = CLOSE_REASONS.index("Read Error")
@@ -119,8 +120,19 @@ cdef class EventLoop(LoopPort):
     """Runs one worker. `control` has fileno() and on_control(); it is called outside the busy section."""
 
     def __cinit__(
-        self, Session session, Inbound inbound, uint64_t board_address, int worker_index, int worker_count,
-        int doorbell_fd, int epoll_fd, control, log, uint64_t table_address, uint32_t rows, uint32_t closed_rows,
+        self,
+        Session session,
+        Inbound inbound,
+        uint64_t board_address,
+        int worker_index,
+        int worker_count,
+        int doorbell_fd,
+        int epoll_fd,
+        control,
+        log,
+        uint64_t table_address,
+        uint32_t rows,
+        uint32_t closed_rows,
         options,
     ):
         self.session = session
@@ -154,11 +166,15 @@ cdef class EventLoop(LoopPort):
         self.parser.control_line_size_max = options.max_control_line
         self.parser.payload_size_max = options.max_payload
         self.now_ns = self.next_tick_ns = monotonic_ns()
-        self.connections = Connections(session, epoll_fd, table_address, rows, closed_rows, options.max_pending, log)
+        self.connections = Connections(
+            session, epoll_fd, table_address, rows, closed_rows, options.max_pending, log
+        )
         self.connections.loop = self
         session.loop = self
         self.keepalive = Keepalive(self.connections, options, self.now_ns)
-        self.budget = Budget(self.connections, board_address, worker_index, worker_count, options.outbound_budget)
+        self.budget = Budget(
+            self.connections, board_address, worker_index, worker_count, options.outbound_budget
+        )
         self.connections.now_ns = self.now_ns
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
         self.watch(doorbell_fd, <size_t> &DOORBELL_MARK)
@@ -177,7 +193,7 @@ cdef class EventLoop(LoopPort):
             raise OSError(errno, "cannot watch a descriptor")
 
     def run(self):
-        """Turn until stop() is called. Raises what a callback raised: the worker must not go on half-right."""
+        """Turn until stop() is called. Raises what a callback raised: no worker goes on half-right."""
         while not self.stopping:
             self.turn()
             if self.failure is not None:
@@ -395,6 +411,7 @@ cdef class EventLoop(LoopPort):
             self.parked = grown
             self.parked_capacity = self.parked_capacity * 2 + 16
         client.paused = 1
+        self.parked_input_size += client.input_size
         self.parked[self.parked_count] = client
         self.parked_count += 1
 
@@ -418,13 +435,17 @@ cdef class EventLoop(LoopPort):
                 client.paused = 0
                 self.become_ready(client)
         self.parked_count = kept
+        self.parked_input_size = 0
+        for i in range(kept):
+            self.parked_input_size += self.parked[i].input_size
 
     cdef bint is_paused(self, Client *client) noexcept:
         """Whether a congested subscriber, here or on another worker, asked this publisher to wait."""
         cdef uint64_t *cell
         if client.target.pause_until_ns > self.now_ns:
             return True
-        cell = self.router.pressure + self.worker_index * PRESSURE_CELLS + (client.target.cid & (PRESSURE_CELLS - 1))
+        cell = self.router.pressure + self.worker_index * PRESSURE_CELLS
+        cell += client.target.cid & (PRESSURE_CELLS - 1)
         return load_relaxed_u64(cell) > self.now_ns
 
     # --- one client -------------------------------------------------------------------------------------
@@ -442,8 +463,13 @@ cdef class EventLoop(LoopPort):
             client.has_whole_input = 0
             self.inbound.round(self.router)
             self.routes.next_epoch()
-            self.parse(client, client.input, client.input_size)
+            if not client.target.closed:
+                self.parse(client, client.input, client.input_size)
         elif client.readable:
+            if self.parked_input_size > PARKED_INPUT_MAX:
+                # Enough waits in our memory: what comes now waits in the kernel's.
+                self.park(client)
+                return
             self.receive(client)
         if client.target.closed:
             return
@@ -467,12 +493,13 @@ cdef class EventLoop(LoopPort):
         cdef uint8_t *data
         cdef uint64_t room
         cdef ssize_t size
-        if client.input_size > HEAD_SIZE or (
-            client.input_size and client.parser_need > HEAD_SIZE and client.input_capacity >= client.parser_need
+        cdef uint64_t kept = client.input_size
+        if kept > HEAD_SIZE or (
+            kept and client.parser_need > HEAD_SIZE and client.input_capacity >= client.parser_need
         ):
             # A large operation: the rest of it goes straight behind what is there.
-            if client.input_capacity == client.input_size:
-                if client_keep_input(client, client.input, client.input_size, client.input_size + HEAD_SIZE) < 0:
+            if client.input_capacity == kept:
+                if client_keep_input(client, client.input, kept, kept + HEAD_SIZE) < 0:
                     client.closing = CLOSING_NOW
                     client.reason = REASON_READ_ERROR
                     return
@@ -504,7 +531,8 @@ cdef class EventLoop(LoopPort):
         # Everything that was published before these bytes were sent is delivered before they are executed.
         self.inbound.round(self.router)
         self.routes.next_epoch()
-        self.parse(client, data, client.input_size + size)
+        if not client.target.closed:  # by a flush in a large round
+            self.parse(client, data, client.input_size + size)
 
     cdef void parse(self, Client *client, const uint8_t *data, uint64_t size) noexcept:
         """Execute whole operations in data[0:size] and keep the rest."""
@@ -593,8 +621,11 @@ cdef class EventLoop(LoopPort):
             self.publish_and_flush()
             if client.target.closed:
                 return
-            if self.overflow.first == NULL:
-                self.connections.flush(client)
+            if self.overflow.first != NULL:
+                # No byte may leave yet: flush_all closes it when it can write.
+                self.router.mark_dirty(&client.target)
+                return
+            self.connections.flush(client)
         self.connections.close(client, client.reason)
 
     # --- output -----------------------------------------------------------------------------------------
@@ -621,7 +652,6 @@ cdef class EventLoop(LoopPort):
 
     cdef void tick(self) noexcept:
         """Every 50 ms: deadlines of clients, gauges on the board."""
-        cdef uint32_t i
         self.next_tick_ns = self.now_ns + TICK_NS
         self.connections.wall_offset_ns = wall_clock_ns() - self.now_ns
         self.keepalive.tick(self.now_ns)
@@ -633,9 +663,7 @@ cdef class EventLoop(LoopPort):
         self.router.statistics.route_hits = self.routes.hits
         self.router.statistics.route_misses = self.routes.misses
         self.router.statistics.outbound_size = self.router.pool.allocated
-        self.router.statistics.input_parked = 0
-        for i in range(self.parked_count):
-            self.router.statistics.input_parked += self.parked[i].input_size
+        self.router.statistics.input_parked = self.parked_input_size
         self.ticks += 1
         if self.ticks % 20 == 0:
             try:
@@ -659,7 +687,9 @@ cdef class EventLoop(LoopPort):
         self.keepalive.welcome(client, self.now_ns)
         self.session.say(client, greeting)
 
-    def reject(self, int fd, uint64_t cid, str ip, uint16_t port, bytes greeting, bytes text, uint16_t reason):
+    def reject(
+        self, int fd, uint64_t cid, str ip, uint16_t port, bytes greeting, bytes text, uint16_t reason
+    ):
         """Greet, say why not, close."""
         cdef Client *client = self.connections.adopt(fd, cid, ip, port)
         self.session.say(client, greeting)

@@ -1,8 +1,8 @@
 """Deadlines of clients on a timer wheel of 128 slots, 50 ms each.
 
-A client stands in one slot. When the wheel reaches it, all its deadlines are looked at and it is put where the
-next one falls due, at most a turn of the wheel away. So ten thousand idle clients cost some hundred looks a
-second, and no client needs a timer object.
+A client stands in one slot. When the wheel reaches it, all its deadlines are looked at and it is put where
+the next one falls due, at most a turn of the wheel away. So ten thousand idle clients cost some thousand looks
+a second, and no client needs a timer object.
 
 Rules of PING (nats-server processPingTimer): the first PING goes out about two seconds after CONNECT and
 measures the round trip; after that one each ping_interval, unless something came from the client within the
@@ -75,7 +75,8 @@ cdef class Keepalive:
         """A client was adopted: the first PING runs from here, or from CONNECT when that comes."""
         # nats-server spreads the first PING by up to 20 %, so that a storm of connections is not answered
         # by a storm of PINGs.
-        client.next_ping_ns = now_ns + self.first_ping_ns + (client.target.cid * 7919) % (self.first_ping_ns // 5 + 1)
+        cdef uint64_t spread = (client.target.cid * 7919) % (self.first_ping_ns // 5 + 1)
+        client.next_ping_ns = now_ns + self.first_ping_ns + spread
         self.schedule(client, client.next_ping_ns, now_ns)
 
     cdef void connected(self, Client *client, uint64_t now_ns) noexcept:
@@ -112,6 +113,9 @@ cdef class Keepalive:
         if client.connect_deadline_ns and now_ns >= client.connect_deadline_ns:
             self.connections.session.fail(client, b"Authentication Timeout", REASON_AUTH_TIMEOUT)
             client.connect_deadline_ns = 0
+        if client.parked or client.paused:
+            # Its answers are not read while it waits for us: silence says nothing.
+            client.pings_outstanding = 0
         if now_ns >= client.next_ping_ns and client.closing == 0:
             if (
                 now_ns - client.last_input_ns >= self.ping_interval_ns

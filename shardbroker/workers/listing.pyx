@@ -21,7 +21,8 @@ def list_subscriptions(Connections connections, cids, account, bytes test, uint3
     cdef uint64_t total = 0
     rows = []
     while client != NULL:
-        if (cids is None or client.target.cid in cids) and (account is None or client.target.account == account):
+        chosen = cids is None or client.target.cid in cids
+        if chosen and (account is None or client.target.account == account):
             for i in range(client.sid_capacity):
                 if <size_t> client.sids[i] <= 1:
                     continue

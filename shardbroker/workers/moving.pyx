@@ -77,6 +77,7 @@ cdef class Moving:
         cdef const uint8_t *line_end
         cdef const uint8_t *subject
         cdef int line
+        cdef bint is_hpub
         if client.moved or self.worker_count == 1:
             return False
         for line in range(LINES_AHEAD):
@@ -85,8 +86,9 @@ cdef class Moving:
             line_end = <const uint8_t *> memchr(data, 10, end - data)
             if line_end == NULL:
                 return False
-            if memcmp(data, b"PUB ", 4) == 0 or memcmp(data, b"SUB ", 4) == 0 or memcmp(data, b"HPUB ", 5) == 0:
-                subject = data + (5 if data[0] == 72 else 4)
+            is_hpub = memcmp(data, b"HPUB ", 5) == 0
+            if is_hpub or memcmp(data, b"PUB ", 4) == 0 or memcmp(data, b"SUB ", 4) == 0:
+                subject = data + (5 if is_hpub else 4)
                 data = subject
                 while data < line_end and data[0] > 32:
                     data += 1

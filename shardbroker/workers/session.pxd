@@ -6,7 +6,7 @@ from shardbroker.protocol.parser cimport Parser
 from shardbroker.protocol.sink cimport Sink
 from shardbroker.routing.delivery_target cimport Subscription
 from shardbroker.routing.route_cache cimport RouteCache
-from shardbroker.routing.router cimport PublishView, Router, SubscriptionOwner
+from shardbroker.routing.router cimport PublishView, Router, RouterOwner
 from shardbroker.shm.interest_directory cimport InterestDirectory
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.leaving cimport Leaving
@@ -56,5 +56,5 @@ cdef class Session(Sink):
 
 cdef int copy_text(char *field, int size, str text) except -1
 
-cdef class Exhaustion(SubscriptionOwner):
+cdef class Ownership(RouterOwner):
     cdef Session session

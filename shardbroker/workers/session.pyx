@@ -28,7 +28,7 @@ from shardbroker.routing.delivery_target cimport (
     subscription_queue,
     subscription_subject,
 )
-from shardbroker.routing.router cimport BACK_PRESSURED, Router, SubscriptionOwner
+from shardbroker.routing.router cimport BACK_PRESSURED, Router, RouterOwner
 from shardbroker.shm.atomics cimport monotonic_ns
 from shardbroker.subjects.subject cimport count_tokens, is_publishable, is_subscribable
 from shardbroker.subjects.sublist cimport Sublist
@@ -59,13 +59,18 @@ cdef enum:
     FLUSH_SIZE = 4 << 20
     YIELD_SIZE = 32 << 20
     YIELD_NS = 10_000_000
+    # Matching goes down one call a token. More than a control line of 4096 bytes can hold.
+    TOKENS_MAX = 4096
 
 cdef bytes OK = b"+OK\r\n"
 cdef bytes PONG = b"PONG\r\n"
 
 
-cdef class Exhaustion(SubscriptionOwner):
-    """Removes a subscription that reached its UNSUB max."""
+cdef class Ownership(RouterOwner):
+    """The session and its event loop as the router knows them."""
+
+    cdef void on_output_due(self) noexcept:
+        self.session.loop.flush_now()
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept:
         # A lingering one (UNSUB while frames were under way) is out of everything but the sublist already;
@@ -78,7 +83,7 @@ cdef class Session(Sink):
     """Executes the commands of one worker's clients."""
 
     def __cinit__(self, Router router, Leaving leaving, Moving moving, greeter, uint64_t seed, options):
-        cdef Exhaustion exhaustion = Exhaustion()
+        cdef Ownership ownership = Ownership()
         self.router = router
         self.routes = router.routes
         self.directory = router.routes.directory
@@ -88,8 +93,8 @@ cdef class Session(Sink):
         self.seed = seed
         self.subscriptions_max = options.max_subscriptions
         self.subject_tokens_max = options.max_sub_tokens
-        exhaustion.session = self
-        router.set_owner(exhaustion)
+        ownership.session = self
+        router.set_owner(ownership)
 
     def __dealloc__(self):
         self.free_removed()
@@ -99,7 +104,7 @@ cdef class Session(Sink):
 
     cdef void mark_output(self) noexcept:
         """Output is being written: count from here to the next flush."""
-        self.flush_at_size = self.router.output_size + FLUSH_SIZE
+        self.flush_at_size = self.router.flush_at_size = self.router.output_size + FLUSH_SIZE
 
     cdef void begin_parse(self) noexcept:
         """A client's input begins: count its output and time from here."""
@@ -142,7 +147,7 @@ cdef class Session(Sink):
         client.reason = reason
 
     cdef void answer_parse_error(self, Client *client, int error) noexcept:
-        """What the parser found wrong, in nats-server's words; arguments that make no sense close silently."""
+        """What the parser found wrong, in nats-server's words; senseless arguments close silently."""
         self.router.statistics.protocol_errors += 1
         if error == ERROR_UNKNOWN_OPERATION:
             self.fail(client, b"Unknown Protocol Operation", REASON_PROTOCOL_VIOLATION)
@@ -221,7 +226,9 @@ cdef class Session(Sink):
             or (view.subject_size > 4 and starts_with(subject, view.subject_size, b"$GR.", 4))
             or starts_with(subject, view.subject_size, b"$NRG.", 5)
         ):
-            self.refuse(client, b'Permissions Violation for Publish to "' + subject[: view.subject_size] + b'"')
+            self.refuse(
+                client, b'Permissions Violation for Publish to "' + subject[: view.subject_size] + b'"'
+            )
         elif view.reply_size and (
             starts_with(view.reply, view.reply_size, b"_R_.", 4)
             or (starts_with(view.reply, view.reply_size, b"$JS.ACK.", 8) and view.reply_size > 8)
@@ -295,6 +302,7 @@ cdef class Session(Sink):
         cdef Subscription *subscription
         cdef Sublist sublist
         cdef uint64_t queue_hash = 0
+        cdef Py_ssize_t tokens
         if self.must_yield(client):
             return PARK
         if not client.executed:
@@ -311,10 +319,13 @@ cdef class Session(Sink):
                 + b'" using queue "_sys_"',
             )
             return PROCEED
-        if self.subject_tokens_max and count_tokens(subject, subject_size) > self.subject_tokens_max:
+        tokens = count_tokens(subject, subject_size)
+        if tokens > TOKENS_MAX or (self.subject_tokens_max and tokens > self.subject_tokens_max):
             self.refuse(
                 client,
-                b'Permissions Violation for Subscription to "' + subject[:subject_size] + b'", too many tokens',
+                b'Permissions Violation for Subscription to "'
+                + subject[:subject_size]
+                + b'", too many tokens',
             )
             return PROCEED
         if self.subscriptions_max and client.sid_count >= self.subscriptions_max:
@@ -416,7 +427,9 @@ cdef class Session(Sink):
         client.target.row.subscriptions -= 1
         self.router.statistics.subscriptions -= 1
         if subscription.queue_id:
-            queue_hash = self.directory.queue_hash_of(subscription_queue(subscription), subscription.queue_size)
+            queue_hash = self.directory.queue_hash_of(
+                subscription_queue(subscription), subscription.queue_size
+            )
         if wait and subscription.queue_id and self.leaving.worker_count > 1:
             subscription.flags |= SUBSCRIPTION_LINGERING
         try:
@@ -571,7 +584,9 @@ cdef class Session(Sink):
         return STOP
 
 
-cdef inline bint starts_with(const uint8_t *text, uint32_t size, const char *prefix, uint32_t prefix_size) noexcept:
+cdef inline bint starts_with(
+    const uint8_t *text, uint32_t size, const char *prefix, uint32_t prefix_size
+) noexcept:
     return size >= prefix_size and memcmp(text, prefix, prefix_size) == 0
 
 
