@@ -195,6 +195,39 @@ def test_two_workers_die_together(seed: random.Random) -> None:
             load.check_complete()
 
 
+@pytest.mark.timeout(180)
+def test_survivors_that_stumble(seed: random.Random, rounds: Callable[[int], int]) -> None:
+    """A worker dies while the others stand still for moments: a successor never reads stale places in rings.
+
+    (crash_model: a successor may only read a survivor's ring from where that survivor has attached it.)
+    """
+    for _ in range(rounds(1)):
+        with BrokerProcess(workers=WORKERS, ring_size=65536) as broker:
+            load = Load(broker)
+            everybody = len(load.talkers)
+            for victim in list(range(WORKERS)) * 2:
+                for _ in range(3):
+                    load.turn()
+                pids = broker.worker_pids()
+                survivors = [pid for worker, pid in pids.items() if worker != victim]
+                os.kill(pids[victim], signal.SIGKILL)
+                killed_at = time.monotonic()
+                while time.monotonic() - killed_at < 0.7:
+                    pid = seed.choice(survivors)
+                    os.kill(pid, signal.SIGSTOP)
+                    time.sleep(seed.random() * 0.06)
+                    os.kill(pid, signal.SIGCONT)
+                    time.sleep(seed.random() * 0.004)
+                    load.turn()
+                wait_until(lambda: serves(broker), 10.0, "all workers serve")
+                for _ in range(3):
+                    load.turn()
+                load.reconnect(everybody - len(load.talkers), everybody - len(load.listeners))
+                load.turn()
+                assert set(survivors) <= set(broker.worker_pids().values()), "a survivor was given up"
+            load.check_complete()
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
