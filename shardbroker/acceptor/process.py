@@ -15,7 +15,7 @@ from shardbroker.acceptor.event_loop import EventLoop
 from shardbroker.acceptor.fabric import Fabric
 from shardbroker.acceptor.forkserver import Forkserver
 from shardbroker.acceptor.handoff import Handoff
-from shardbroker.acceptor.listener import Listener, open_listener
+from shardbroker.acceptor.listener import Listener, host_port, open_listener
 from shardbroker.acceptor.placement import Placement
 from shardbroker.acceptor.queries import Queries
 from shardbroker.acceptor.shutdown import Shutdown
@@ -75,7 +75,8 @@ class Broker:
             self._write_pid_file()
         self._http_socket = self._open_http()
         self._client_socket = self._open_clients()
-        self.host, self.port = options.host, self._client_socket.getsockname()[1]
+        #: What clients are told; a proxy may stand before us.
+        self.host, self.port = identity.advertised_address(options, self._client_socket.getsockname()[1])
 
         self.loop = EventLoop(on_error=self.callback_failed)
         self.fabric = Fabric(options, worker_count(options))
@@ -182,7 +183,8 @@ class Broker:
         if self._http_socket is not None:
             self._serve_http()
         self.listener.start()
-        self.log.info(f"Listening for client connections on {_host_port(self.host, self.port)}")
+        where = host_port(self.options.host or "0.0.0.0", self.listener.port)
+        self.log.info(f"Listening for client connections on {where}")
         self.log.info("Server is ready")
         if self.options.ports_file_dir:
             self._write_ports_file()
@@ -191,8 +193,8 @@ class Broker:
         from shardbroker.acceptor.monitor.endpoints import serve_monitoring
 
         self.monitor = serve_monitoring(self, self._http_socket)
-        host, port = self._http_socket.getsockname()[:2]
-        self.log.info(f"Starting http monitor on {_host_port(host, port)}")
+        where = host_port(self.options.http_host or self.options.host, self._http_socket.getsockname()[1])
+        self.log.info(f"Starting http monitor on {where}")
 
     def _write_ports_file(self) -> None:
         path = run_files.ports_file_path(self.options.ports_file_dir, self._program)
@@ -258,10 +260,6 @@ class Broker:
         self.fabric.close()
         if self._ports_file:
             run_files.remove(self._ports_file)
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _in_go_words(error: OSError) -> str:

@@ -53,6 +53,7 @@ def _urls(scheme: str, sock: socket.socket) -> list[str]:
     else:
         import psutil  # only here: it is slow to import
 
+        # A socket bound to "::" takes both families.
         families = (socket.AF_INET,) if host == "0.0.0.0" else (socket.AF_INET, socket.AF_INET6)
         addresses = [each for interface in psutil.net_if_addrs().values() for each in interface]
         hosts = [each.address.partition("%")[0] for each in addresses if each.family in families]
