@@ -67,7 +67,8 @@ def test_ten_thousand_connections(make_broker: Make) -> None:
         for connection in sockets[::10]:
             assert b"MSG all 1 5\r\nhello\r\n" in read_until(connection, b"hello\r\n")
         print(f"{used_size / 1024:.1f} KiB a connection")
-        assert used_size <= (32 << 10), f"{used_size:.0f} bytes a connection"
+        if broker.is_shardbroker:  # nats-server: 32 to 42 KiB
+            assert used_size <= (32 << 10), f"{used_size:.0f} bytes a connection"
     finally:
         for connection in sockets:
             connection.close()
