@@ -7,6 +7,7 @@ flags. What only ours knows (``workers``, ``ring_size`` ...) is left out for oth
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ from tests.support.raw_client import RawClient
 EXECUTABLE_VARIABLE = "SHARDBROKER_EXECUTABLE"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 15.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHARED_MEMORY = Path("/dev/shm")
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Options that no other server has.
@@ -103,7 +105,7 @@ class BrokerProcess:
                 stderr=log,
                 cwd=REPOSITORY,
                 start_new_session=True,  # a Ctrl-C for pytest is not meant for the server
-                preexec_fn=self._limit if self.descriptors_max else None,
+                preexec_fn=self._prepare,
             )
         try:
             wait_until(self._is_ready, START_TIMEOUT_S, "the server greets a client")
@@ -124,8 +126,11 @@ class BrokerProcess:
         path.write_text("".join(f"{name}: {value}\n" for name, value in kept.items()))
         return [*self.command, *common, "-c", str(path)]
 
-    def _limit(self) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors_max, self.descriptors_max))
+    def _prepare(self) -> None:
+        """In the new process: die with the tests (a killed pytest leaves no broker behind), limits."""
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.descriptors_max:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors_max, self.descriptors_max))
 
     def _is_ready(self) -> bool:
         assert self.process is not None
