@@ -151,3 +151,13 @@ SCRIPTS += [
         b"SUB foo 1\r\n" + b"PUB foo 1\r\na\r\n" * 50 + b"PUB foo\r\n",
     ),
 ]
+# Behind many blanks the operation is forgotten and the argument awaited; a connection that moves to the
+# worker of its first subject must take that along. Several subjects, so that some of them live elsewhere.
+SCRIPTS += [
+    one(
+        f"two hundred blanks before the first subject {subject.decode()}",
+        PLAIN + b"SUB" + b" " * 200 + subject + b" 1\r\nPUB" + b"\t" * 200 + subject + b" 2\r\nhi\r\n",
+        whole_only=True,
+    )
+    for subject in (b"foo", b"bar", b"baz", b"a.b", b"a.b.c")
+]
