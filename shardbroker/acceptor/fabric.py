@@ -5,6 +5,7 @@ that are still booting. After a crash the slot gets fresh segments: nothing in t
 survivors that still drain the old ring are not disturbed.
 """
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -24,14 +25,23 @@ class WorkerRegions:
     """What one generation of one worker writes: its ring, interest, connection table, and its doorbell."""
 
     def __init__(self, options: Options, connection_rows: int, closed_rows: int):
-        self.ring = Region.create(layout.RING_DATA + options.ring_size)
-        self.interest = Region.create(limits.interest_size_default)
-        self.connections = Region.create(layout.connection_table_size(connection_rows, closed_rows))
-        self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        with contextlib.ExitStack() as stack:  # a failure half way leaves nothing behind
+
+            def create(size: int, *, reserve: bool = False) -> Region:
+                region = Region.create(size, reserve=reserve)
+                stack.callback(region.close)
+                return region
+
+            self.ring = create(layout.RING_DATA + options.ring_size, reserve=True)
+            self.interest = create(limits.interest_size_default)
+            self.connections = create(layout.connection_table_size(connection_rows, closed_rows))
+            self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            stack.callback(os.close, self.doorbell)
+            # Only the header: the data of a ring is none of the acceptor's business.
+            header = mmap.mmap(self.ring.fd, layout.RING_DATA, mmap.MAP_SHARED)
+            self._cells = memoryview(header).cast("Q")
+            self._close = stack.pop_all().close
         self.connection_table = ConnectionTable(self.connections, connection_rows, closed_rows)
-        # Only the header: the data of a ring is none of the acceptor's business.
-        header = mmap.mmap(self.ring.fd, layout.RING_DATA, mmap.MAP_SHARED)
-        self._cells = memoryview(header).cast("Q")
 
     @property
     def head(self) -> int:
@@ -43,10 +53,8 @@ class WorkerRegions:
         return self._cells[(layout.RING_CURSORS + worker * layout.RING_CURSOR_STRIDE) // 8]
 
     def close(self) -> None:
-        self.ring.close()
-        self.interest.close()
-        self.connections.close()
-        os.close(self.doorbell)
+        """Give the descriptors back."""
+        self._close()
 
 
 class Fabric:
@@ -59,7 +67,7 @@ class Fabric:
         self.start_ns = time.time_ns()
         self.connection_rows, self.closed_rows = connection_table_rows(options, worker_count)
         self._options = options
-        self.board = Region.create(layout.BOARD_SIZE)
+        self.board = Region.create(layout.BOARD_SIZE, reserve=True)
         self._board = memoryview(self.board.map())
         self._write_header()
         self.slots = SlotTable(self._board)
@@ -84,7 +92,7 @@ class Fabric:
         return [regions.ring.fd, regions.interest.fd, regions.doorbell]
 
     def begin(self, worker: int, generation: int) -> None:
-        """Make the slot ready for a new process."""
+        """Make the slot ready for a new process. Raises StartError or OSError, with nothing changed."""
         if generation > 1:
             previous, self.regions[worker] = self.regions[worker], self._create_regions()
             previous.close()

@@ -35,6 +35,7 @@ from shardbroker.acceptor.worker import (
 )
 from shardbroker.config.options import Options
 from shardbroker.control.messages import Answer, Attach, MoveSocket, PeerDown, PeerDownDone, PeerUp, Ready
+from shardbroker.errors import StartError
 from shardbroker.log import Log
 from shardbroker.shm import layout
 
@@ -102,17 +103,12 @@ class Supervisor:
         if self._stopping:
             return
         worker.generation += 1
-        self._fabric.begin(worker.index, worker.generation)
+        worker.started_at = time.monotonic()
         try:
+            self._fabric.begin(worker.index, worker.generation)
             worker.start(lambda channel: self._fork(worker, channel))
-        except (OSError, EOFError) as error:
-            self._log.error(f"Worker {worker.index} could not be started: {error or type(error).__name__}")
-            if worker.generation == 1:
-                self._bury(worker)  # peers started earlier were told that it is there
-            else:
-                self._fabric.rows[worker.index].state = layout.STATE_DOWN
-                worker.state = WAITING
-                self._restart_later(worker)
+        except (OSError, EOFError, StartError) as error:
+            self._not_started(worker, error)
             return
         self._fabric.rows[worker.index].pid = worker.pid
         self._log.debug(f"Worker {worker.index} has pid {worker.pid}, generation {worker.generation}")
@@ -121,6 +117,16 @@ class Supervisor:
             for peer in self._others_alive(worker):
                 peer.send(PeerUp(worker.index, worker.generation), descriptors)
         worker.send(self._attach(worker), self._fabric.attach_descriptors(worker.index))
+
+    def _not_started(self, worker: Worker, error: Exception) -> None:
+        """No process, or no memory for it: try again later, and serve with the others meanwhile."""
+        self._log.error(f"Worker {worker.index} could not be started: {error or type(error).__name__}")
+        if worker.generation == 1:
+            self._bury(worker)  # peers started earlier were told that it is there
+        else:
+            self._fabric.rows[worker.index].state = layout.STATE_DOWN
+            worker.state = WAITING
+            self._restart_later(worker)
 
     def _fork(self, worker: Worker, channel):
         arguments = (channel, worker.index, self._options)

@@ -5,6 +5,10 @@ nothing stays behind: the kernel frees a segment with its last descriptor and ma
 descriptors over their control channel and map them themselves.
 
 Segments are sparse: the size is only a promise of address space, pages cost memory when they are written.
+When /dev/shm has no page left, the write that wanted one ends its process by SIGBUS. So what is written
+all over sooner or later, and by processes that may not die for it, is created with all its pages
+(``reserve``): then the shortage is an error message at the start.
+
 Reading through a mapping allocates pages too, so who only looks (monitoring, the filter sweep) asks
 ``data_extents`` first or reads with ``pread``, which takes holes as zeros.
 """
@@ -30,8 +34,11 @@ class Region:
         self.size = size
 
     @classmethod
-    def create(cls, size: int) -> "Region":
-        """A new zero-filled segment of ``size`` bytes that has no name any more. Raises StartError."""
+    def create(cls, size: int, *, reserve: bool = False) -> "Region":
+        """A new zero-filled segment of ``size`` bytes that has no name any more. Raises StartError.
+
+        ``reserve``: take the memory for all of it now.
+        """
         assert size > 0
         for _ in range(_NAME_TRIES):
             name = f"/shardbroker-{os.getpid()}-{os.urandom(8).hex()}"
@@ -43,8 +50,22 @@ class Region:
                 raise StartError(f"cannot create {size} bytes of shared memory: {error}") from error
             posix_ipc.unlink_shared_memory(name)
             os.set_inheritable(memory.fd, False)
-            return cls(memory.fd, size)
+            region = cls(memory.fd, size)
+            if reserve:
+                region._reserve()
+            return region
         raise StartError("cannot find a free name for shared memory")
+
+    def _reserve(self) -> None:
+        """Allocate all pages; a failure closes the segment. Raises StartError."""
+        try:
+            os.posix_fallocate(self.fd, 0, self.size)
+        except OSError as error:
+            self.close()
+            raise StartError(
+                f"cannot reserve {self.size} bytes in {SHARED_MEMORY_DIRECTORY} ({error.strerror}): "
+                f"{_remedy(self.size)}"
+            ) from error
 
     def map(self) -> mmap.mmap:
         """A shared, writable mapping of the whole segment."""
@@ -85,6 +106,12 @@ def require_space(needed: int) -> None:
     if free < needed:
         raise StartError(
             f"{SHARED_MEMORY_DIRECTORY} has {free >> 20} MiB free and {-(-needed >> 20)} MiB are needed: "
-            f"give it more (docker: --shm-size={-(-needed >> 20) * 2}m; elsewhere: "
-            f"mount -o remount,size=... {SHARED_MEMORY_DIRECTORY}) or lower --workers or --ring_size"
+            f"{_remedy(needed)}"
         )
+
+
+def _remedy(needed: int) -> str:
+    return (
+        f"give it more (docker: --shm-size={-(-needed >> 20) * 2}m; elsewhere: "
+        f"mount -o remount,size=... {SHARED_MEMORY_DIRECTORY}) or lower --workers or --ring_size"
+    )

@@ -109,3 +109,16 @@ def test_totals_and_closed_connections_outlive_a_worker(start, connect) -> None:
     assert broker.json("/shardz?format=json")["totals"]["connections_total"] == total
     closed = broker.json(f"/connz?state=closed&cid={client.cid}")["connections"]
     assert [each["reason"] for each in closed] == ["Server Shutdown"]
+
+
+def test_no_memory_for_a_successor_is_told_and_tried_again(start, connect, monkeypatch) -> None:
+    monkeypatch.setenv("STUB_REGIONS_FAIL", "3,4,5,6")
+    broker = start()
+    victim, witness = on_worker(broker, connect, 0), on_worker(broker, connect, 1)
+    victim.send("CRASH")
+    wait_until(lambda: broker.shards()[0]["state"] == "up" and broker.shards()[0]["generation"] > 1)
+    assert broker.log.count("Worker 0 could not be started: cannot reserve") == 4
+    assert "is restarted in 0.2s" in broker.log
+    assert witness.ask("PING") == "PONG"
+    generation = broker.shards()[0]["generation"]
+    assert on_worker(broker, connect, 0).ask("WHO") == f"0 {generation} [{generation}, 1]"

@@ -1,5 +1,6 @@
 """Segments have no name and no pages until written; what looks at them allocates none; no room is told."""
 
+import errno
 import os
 
 import pytest
@@ -55,3 +56,22 @@ def test_no_room_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(region, "SHARED_MEMORY_DIRECTORY", "/nowhere")
     with pytest.raises(StartError, match="/nowhere is needed"):
         require_space(1)
+
+
+def test_reserved_memory_is_there_and_reads_as_zeros() -> None:
+    segment = Region.create(1 << 20, reserve=True)
+    assert allocated(segment) == 1 << 20
+    assert segment.map()[:] == bytes(1 << 20)
+    segment.close()
+
+
+def test_memory_that_cannot_be_reserved_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StartError, match=r"No space left on device.*--shm-size=2m"):
+        Region.create(1 << 20, reserve=True)
+    assert len(os.listdir("/proc/self/fd")) == before
