@@ -1,6 +1,6 @@
 """The forkserver of ``multiprocess``, started earlier and tidier than the library does it by itself.
 
-Three things differ from the library's own start, and this is the only file that knows its insides:
+Four things differ from the library's own start, and this is the only file that knows its insides:
 
 - The process is started before ``multiprocess`` is imported here, so that it boots on one core while the
   acceptor imports on the other. The pickler ``dill`` is kept out of both: nothing of ours needs it, and it
@@ -9,14 +9,19 @@ Three things differ from the library's own start, and this is the only file that
   a directory in /tmp that stays behind when the acceptor is killed.
 - No resource tracker process: our segments have no names, so there is nothing to track. Its descriptor is
   /dev/null, which takes every message.
+- A worker does not import the program that was started. The library does that for functions defined there;
+  ours are not, it takes time, and a program without ``if __name__ == "__main__"`` would start a broker in
+  every worker.
 
 The forkserver dies with the acceptor (control/forkserver_preload.py) and its children die with it.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 
 from shardbroker.control.forkserver_preload import ACCEPTOR_PID
 from shardbroker.shm.region import SHARED_MEMORY_DIRECTORY
@@ -55,7 +60,8 @@ class Forkserver:
         """
         self._ensure()
         process = self._library().Process(target=target, args=arguments, name=name, daemon=True)
-        process.start()
+        with _without_main():
+            process.start()
         return process
 
     def close(self) -> None:
@@ -130,3 +136,20 @@ class Forkserver:
     def prepare(self) -> None:
         """Import the library now, while the forkserver boots."""
         self._library()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started in here are not told of this process's main module."""
+    from multiprocess import spawn
+
+    prepare = spawn.get_preparation_data
+
+    def prepare_without_main(name: str) -> dict:
+        return {key: value for key, value in prepare(name).items() if not key.startswith("init_main_")}
+
+    spawn.get_preparation_data = prepare_without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = prepare

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         from shardbroker.cli.usage import USAGE
 
         print(error, file=sys.stderr)
-        print(USAGE)
+        tell(USAGE)
         return 0
     except ConfigError as error:
         print(f"{program}: {error}", file=sys.stderr)
@@ -44,9 +44,9 @@ def run(arguments: list[str], program: str, forkserver: Forkserver | None) -> in
 
     command = parse_arguments(arguments)
     if command.action == "help":
-        print(USAGE)
+        tell(USAGE)
     elif command.action == "version":
-        print(VERSION)
+        tell(VERSION)
     elif command.action == "signal":
         from shardbroker.cli.signal_server import send_signal
 
@@ -56,6 +56,17 @@ def run(arguments: list[str], program: str, forkserver: Forkserver | None) -> in
 
         return serve(command.options, program, forkserver)
     return 0
+
+
+def tell(text: str) -> None:
+    """To stdout; a reader that has seen enough (``| head``) is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end: to where that cannot fail.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def looks_like_serving(arguments: list[str]) -> bool:

@@ -1,21 +1,24 @@
 """What ``-h`` and ``-v`` print."""
 
+from shardbroker import limits
 from shardbroker.version import NATS_VERSION, __version__
 
 #: The first line is nats-server's, for scripts that compare versions; the second says who we are.
 VERSION = f"nats-server: v{NATS_VERSION}\nshardbroker: v{__version__}"
 
-USAGE = """
+_BUDGET = f"{limits.outbound_budget_size_default >> 20}mb"
+
+USAGE = f"""
 Usage: shardbroker [options]
 
 Server Options:
-    -a, --addr, --net <host>         Address to listen on (default: 0.0.0.0)
+    -a, --addr, --net <host>         Address to listen on (default: 0.0.0.0, which takes IPv6 too)
     -p, --port <port>                Port for clients (default: 4222, -1: any free port)
     -n, --name, --server_name <name> Name of the server (default: its id)
     -P, --pid <file>                 Write the process id to this file
     -m, --http_port <port>           Port for monitoring over HTTP (default: none, -1: any free port)
         --workers <count>            Worker processes (default: one for each core)
-        --client_advertise <address> host:port that clients are told
+        --client_advertise <address> host[:port] told to clients in place of the own
         --ports_file_dir <dir>       Write a JSON file with the ports in use into this directory
     -sl,--signal <signal>[=<pid>]    Send a signal to a running broker: ldm, stop, quit, term, reopen, reload;
                                      <pid> is a process id, a pid file, or the beginning of ids with a *
@@ -35,7 +38,7 @@ Limits (sizes take kb, mb, gb; durations 500ms, 10s, 2m):
         --max_subscriptions <count>       Subscriptions of one connection (default: no limit)
         --max_sub_tokens <count>          Tokens of a subscription's subject (default: no limit)
         --max_pending <size>              Output waiting for one client (default: 64mb)
-        --outbound_budget <size>          Output waiting for all clients together (default: 256mb)
+        --outbound_budget <size>          Output waiting for all clients together (default: {_BUDGET})
         --write_deadline <duration>       For one write to a client (default: 10s)
         --ping_interval <duration>        Between PINGs to a silent client (default: 2m)
         --ping_max <count>                Unanswered PINGs before it is closed (default: 2)

@@ -128,7 +128,9 @@ class Parser(Operation):
             answer = sink.on_publish(self)
             if answer != PROCEED:
                 return position if answer == PARK else op_end
-            position = op_end
+            # Not the local op_end: a sink may have taken whole PUBs behind this one with the same control
+            # line, and says so by moving ours (workers/session.pyx, run_ahead).
+            position = self.op_end
         return position
 
     def _short_publish(self, data, position, end):

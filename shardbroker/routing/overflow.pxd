@@ -1,5 +1,6 @@
 """Frames that could not go into the own ring at once: a bounded, ordered list in private memory."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
 from shardbroker.shm.frame cimport FrameHeader
@@ -10,6 +11,7 @@ cdef struct Waiting:
     uint64_t size  # bytes of the frame that follows
     uint64_t mask
 
+@cython.final
 cdef class Overflow:
     cdef Waiting *first
     cdef Waiting *last

@@ -4,9 +4,11 @@ A route is one block of memory. It stays valid while the four interest versions 
 is checked once per read of a socket (`epoch`), not once per message.
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport Subscription
+from shardbroker.same_bytes cimport same_bytes
 from shardbroker.shm.interest_directory cimport InterestDirectory, RemoteInterest, RouteStamp
 from shardbroker.subjects.sublist cimport MatchResult, Sublist
 
@@ -51,6 +53,7 @@ cdef struct RouteSet:
     uint64_t hashes[ROUTE_WAYS]
     Route *routes[ROUTE_WAYS]
 
+@cython.final
 cdef class RouteCache:
     cdef RouteSet *sets
     cdef uint64_t set_mask
@@ -69,8 +72,23 @@ cdef class RouteCache:
     cdef readonly uint64_t misses
 
     cdef void next_epoch(self) noexcept
-    cdef Route *find(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept
+    cdef Route *look_up(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept
     cdef Route *build(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t hash) noexcept
     cdef void add_remote_groups(self, Route *route) noexcept
     cdef Sublist sublist(self, uint32_t account)
     cdef void clear(self) noexcept
+
+    cdef inline Route *find(
+        self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash
+    ) noexcept:
+        """The valid route of a subject, or NULL when memory is exhausted.
+
+        `hash[0]` is hash_bytes(subject, seed) | 1, or 0 for "work it out", and is the hash afterwards. The
+        route stays in place until the next call of find.
+        """
+        cdef Route *route = self.last
+        if route != NULL and route.subject_size == size and route.account == account:
+            if same_bytes(route.subject, subject, size):
+                hash[0] = route.hash
+                return route
+        return self.look_up(account, subject, size, hash)

@@ -11,7 +11,7 @@ of a socket and for each local change, and the first use of a route in an epoch 
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from shardbroker.hashing cimport hash_bytes
 from shardbroker.routing.delivery_target cimport SUBSCRIPTION_LINGERING, Subscription, subscription_queue
@@ -83,20 +83,11 @@ cdef class RouteCache:
                 self.sets[i].routes[way] = NULL
                 self.sets[i].hashes[way] = 0
 
-    cdef Route *find(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept:
-        """The valid route of a subject, or NULL when memory is exhausted.
-
-        `hash[0]` is hash_bytes(subject, seed), or 0 for "work it out", and is the hash afterwards. The
-        route stays in place until the next call of find.
-        """
+    cdef Route *look_up(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept:
+        """The slower half of `find`: the set of this hash, or a new route."""
         cdef RouteSet *group
-        cdef Route *route = self.last
+        cdef Route *route
         cdef int way
-        if route != NULL and route.subject_size == size and route.account == account:
-            if memcmp(route.subject, subject, size) == 0:
-                hash[0] = route.hash
-                self.hits += 1
-                return route
         if hash[0] == 0:
             hash[0] = hash_bytes(subject, size, self.seed) | 1
         group = &self.sets[(hash[0] >> 20) & self.set_mask]
@@ -104,7 +95,9 @@ cdef class RouteCache:
             if group.hashes[way] != hash[0]:
                 continue
             route = group.routes[way]
-            if route.subject_size != size or route.account != account or memcmp(route.subject, subject, size):
+            if route.subject_size != size or route.account != account:
+                continue
+            if not same_bytes(route.subject, subject, size):
                 continue
             if route.epoch != self.epoch:
                 if route.generation != self.generation or not self.directory.current(&route.stamp):

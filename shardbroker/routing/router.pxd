@@ -1,5 +1,6 @@
 """publish(): match, choose queue members, write the ring, fill outboxes. The heart of the data path."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport DeliveryTarget, Subscription
@@ -77,6 +78,7 @@ cdef class RouterOwner:
     cdef void on_exhausted(self, Subscription *subscription) noexcept
     cdef void on_output_due(self) noexcept
 
+@cython.final
 cdef class Router(FrameHandler):
     cdef RouteCache routes
     cdef Outbound outbound

@@ -4,11 +4,13 @@ Positions count bytes and only grow; `position & (size - 1)` is the offset. The 
 to back, so a frame never wraps.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from shardbroker.shm.frame cimport BatchHeader, FrameHandler, FrameHeader
 from shardbroker.shm.offsets cimport WORKERS_MAX
 
+@cython.final
 cdef class RingMap:
     """One ring mapped into this process: header once, data twice."""
 
@@ -22,6 +24,7 @@ cdef class RingMap:
     cdef uint32_t *attached(self, int worker) noexcept
     cdef uint32_t *wanted(self, int worker) noexcept
 
+@cython.final
 cdef class Outbound:
     """The producing side. Private cached copies stand beside what is shared."""
 
@@ -70,6 +73,7 @@ cdef struct Reading:
     uint32_t *attached_cell
     uint64_t size
 
+@cython.final
 cdef class Inbound:
     """The consuming side: all other workers' rings, read in ticket order."""
 

@@ -56,6 +56,7 @@ cdef struct Client:
     uint8_t first_ping_sent
     uint8_t verbose
     uint8_t pedantic
+    uint8_t careful  # a PUB needs more than the short way: verbose, pedantic, or the first one
     uint8_t protocol
     uint8_t pings_outstanding
     uint8_t executed  # a SUB or PUB was executed: it cannot be moved any more

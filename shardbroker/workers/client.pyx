@@ -30,6 +30,7 @@ cdef Client *client_new(int fd, uint64_t cid) noexcept:
         client.target.echo = 1
         client.verbose = 1
         client.pedantic = 1
+        client.careful = 1
         client.writable = 1
     return client
 

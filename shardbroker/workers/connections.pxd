@@ -1,5 +1,6 @@
 """All client connections of a worker: adopting, writing, closing, and their rows in the connection table."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport ConnectionRow
@@ -8,6 +9,7 @@ from shardbroker.workers.client cimport Client
 from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.session cimport Session
 
+@cython.final
 cdef class Connections:
     cdef LoopPort loop
     cdef Router router

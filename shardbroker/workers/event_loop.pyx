@@ -554,6 +554,7 @@ cdef class EventLoop(LoopPort):
             self.failure = error
             client.closing = CLOSING_NOW
             return
+        self.session.end_parse(client)
         if client.target.closed:
             return  # by a flush in the middle of the parse
         if parser.error:

@@ -1,9 +1,11 @@
 """Whether a new connection should live in another worker: that of the subject it talks about."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.workers.client cimport Client
 
+@cython.final
 cdef class Moving:
     cdef uint8_t *board
     cdef uint16_t *slots

@@ -1,5 +1,6 @@
 """What a client's commands do: the Sink of its parser."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.protocol.parser cimport Parser
@@ -13,6 +14,7 @@ from shardbroker.workers.leaving cimport Leaving
 from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.moving cimport Moving
 
+@cython.final
 cdef class Session(Sink):
     cdef Router router
     cdef RouteCache routes
@@ -29,6 +31,8 @@ cdef class Session(Sink):
     cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
     cdef Client *client  # whose input is being parsed
     cdef PublishView view
+    cdef uint64_t published_count  # messages of this parse, not yet in the figures
+    cdef uint64_t published_size
     cdef Subscription *removed  # chain: memory to free at the end of the turn
     cdef uint64_t seed
     cdef uint64_t now_ns
@@ -39,11 +43,13 @@ cdef class Session(Sink):
 
     cdef void mark_output(self) noexcept
     cdef void begin_parse(self) noexcept
+    cdef void end_parse(self, Client *client) noexcept
     cdef bint must_yield(self, Client *client) noexcept
     cdef void say(self, Client *client, bytes text) noexcept
     cdef void refuse(self, Client *client, bytes text) noexcept
     cdef void fail(self, Client *client, bytes text, uint16_t reason) noexcept
     cdef void close_silently(self, Client *client, uint16_t reason) noexcept
+    cdef void run_ahead(self, Client *client, Parser parser) noexcept
     cdef int normalise(self, Parser parser) except -1
     cdef int refuse_publish(self, Client *client, Parser parser) except -1
     cdef void unsubscribe(self, Subscription *subscription, bint wait) noexcept

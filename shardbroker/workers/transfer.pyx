@@ -37,6 +37,7 @@ cdef int restore_state(Client *client, dict state) except -1:
     client.verbose = state["verbose"]
     client.pedantic = state["pedantic"]
     client.protocol = state["protocol"]
+    client.careful = 1
     client.target.echo = state["echo"]
     client.target.headers = state["headers"]
     client.target.no_responders = state["no_responders"]
