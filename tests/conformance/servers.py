@@ -7,6 +7,7 @@ most of them only from a file, shardbroker takes each as a long flag: `Reference
 tested: a script that then differs depends on chance. ``CONFORMANCE_NATS_SERVER`` names another executable.
 """
 
+import ctypes
 import os
 import shutil
 import signal
@@ -20,7 +21,10 @@ from pathlib import Path
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+_libc = ctypes.CDLL(None)
 
 
 class ServerDidNotStartError(AssertionError):
@@ -39,6 +43,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def die_with_parent() -> None:
+    """In the child: SIGKILL when the test process ends, however it ends: no server outlives its test run."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
@@ -85,6 +94,7 @@ class Server:
                 stderr=log,
                 cwd=REPOSITORY,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         return self._greets()
 
