@@ -1,9 +1,14 @@
 """What the command prints for version and help, and its exit codes."""
 
+import os
 import subprocess
 import sys
 
+import pytest
+
+from shardbroker import limits
 from shardbroker.cli.main import program_name
+from shardbroker.cli.usage import USAGE
 from shardbroker.version import NATS_VERSION, __version__
 
 
@@ -36,3 +41,22 @@ def test_the_name_is_nats_servers_only_when_started_so() -> None:
     assert program_name("/usr/bin/nats-server") == "nats-server"
     assert program_name("/usr/bin/shardbroker") == "shardbroker"
     assert program_name("/lib/shardbroker/__main__.py") == "shardbroker"
+
+
+def test_the_default_budget_is_the_one_in_force() -> None:
+    assert f"together (default: {limits.outbound_budget_size_default >> 20}mb)" in USAGE
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version", "--nonsense"])
+def test_a_reader_that_has_seen_enough_is_no_error(flag: str) -> None:
+    command = [sys.executable, "-m", "shardbroker", flag]
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    try:
+        done = subprocess.run(
+            command, stdout=write_fd, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+        )
+    finally:
+        os.close(write_fd)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
