@@ -5,10 +5,9 @@ One process plays four workers; three of them want 30,000 subjects each, and the
 
 from types import ModuleType
 
-from shardbroker.shm.interest_directory import InterestDirectory
-
 from loadtests.benchmarks.regions import Region, make_board
 from loadtests.benchmarks.timing import measure, once, show
+from shardbroker.shm.interest_directory import InterestDirectory
 
 worker_count = 4
 subject_count = 30_000

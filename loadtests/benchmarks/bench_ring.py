@@ -2,10 +2,9 @@
 
 from types import ModuleType
 
-from shardbroker.shm.ring import Inbound, Outbound, RingMap
-
 from loadtests.benchmarks.regions import make_board, make_ring
 from loadtests.benchmarks.timing import measure, show
+from shardbroker.shm.ring import Inbound, Outbound, RingMap
 
 ring_size = 1 << 20
 generation = 1

@@ -2,9 +2,8 @@
 
 from types import ModuleType
 
-from shardbroker.subjects.sublist import Sublist
-
 from loadtests.benchmarks.timing import measure, once, show
+from shardbroker.subjects.sublist import Sublist
 
 literal_count = 100_000
 

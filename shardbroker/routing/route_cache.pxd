@@ -72,7 +72,9 @@ cdef class RouteCache:
     cdef readonly uint64_t misses
 
     cdef void next_epoch(self) noexcept
-    cdef Route *look_up(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept
+    cdef Route *look_up(
+        self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash
+    ) noexcept
     cdef Route *build(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t hash) noexcept
     cdef void add_remote_groups(self, Route *route) noexcept
     cdef Sublist sublist(self, uint32_t account)

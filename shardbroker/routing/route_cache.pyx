@@ -83,7 +83,9 @@ cdef class RouteCache:
                 self.sets[i].routes[way] = NULL
                 self.sets[i].hashes[way] = 0
 
-    cdef Route *look_up(self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash) noexcept:
+    cdef Route *look_up(
+        self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t *hash
+    ) noexcept:
         """The slower half of `find`: the set of this hash, or a new route."""
         cdef RouteSet *group
         cdef Route *route

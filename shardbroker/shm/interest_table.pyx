@@ -78,7 +78,7 @@ cdef inline uint32_t class_for(uint64_t live) noexcept nogil:
 
 
 cdef enum:
-    GROUPS_MAX = 2048  # queue groups of one pattern in one worker
+    GROUPS_MAX = 4096  # queue groups of one pattern in one worker
 
 
 @cython.final

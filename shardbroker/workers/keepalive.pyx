@@ -1,8 +1,8 @@
 """Deadlines of clients on a timer wheel of 128 slots, 50 ms each.
 
 A client stands in one slot. When the wheel reaches it, all its deadlines are looked at and it is put where
-the next one falls due, at most a turn of the wheel away. So ten thousand idle clients cost some thousand looks
-a second, and no client needs a timer object.
+the next one falls due, at most a turn of the wheel away. So ten thousand idle clients cost some thousand
+looks a second, and no client needs a timer object.
 
 Rules of PING (nats-server processPingTimer): the first PING goes out about two seconds after CONNECT and
 measures the round trip; after that one each ping_interval, unless something came from the client within the
