@@ -18,7 +18,7 @@ from shardbroker.shm import layout, sweep
 from shardbroker.shm.connection_table import ConnectionTable, as_closed, stop_ns
 from shardbroker.shm.region import Region, require_space
 from shardbroker.shm.slot_table import SlotTable
-from shardbroker.shm.worker_table import GAUGES, WorkerRow
+from shardbroker.shm.worker_table import GAUGES, STATISTIC, WorkerRow
 
 
 class WorkerRegions:
@@ -126,11 +126,16 @@ class Fabric:
         self.drop_routes()
 
     def totals(self) -> list[int]:
-        """All figures of all workers, the dead ones' too, in the order of layout.STATISTICS."""
+        """All figures of all workers, the dead ones' too, in the order of layout.STATISTICS.
+
+        A worker counts a connection that moves to it like a new one; here each connection counts once.
+        """
         sums = list(self.retired)
         for row in self.rows:
             if row.state in (layout.STATE_STARTING, layout.STATE_UP):
                 sums = [a + b for a, b in zip(sums, row.statistics(), strict=True)]
+        moved = sums[STATISTIC["connections_moved"]]
+        sums[STATISTIC["connections_total"]] = max(0, sums[STATISTIC["connections_total"]] - moved)
         return sums
 
     def close(self) -> None:

@@ -3,11 +3,14 @@
 The worker writes rows while we read, so a row may be half new: good enough for monitoring. The table is
 sparse and read with ``pread`` over its written extents only: touching a hole through a mapping would
 allocate its page.
+
+Row by row and without numpy, for the few places that cannot wait for its import; connection_rows.py takes
+all rows at once.
 """
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from shardbroker.shm import layout
 from shardbroker.shm.region import Region
@@ -16,7 +19,7 @@ ROW_FREE, ROW_OPEN, ROW_CLOSED = range(3)
 
 _ROW = layout.CONNECTION_ROW_SIZE
 _CHUNK_ROWS = 2048
-_STATE_AND_CID = struct.Struct("<IxxxxQ")
+_STOP_NS = struct.Struct("<Q")
 _OFFSETS = {name: offset for name, offset, _ in layout.CONNECTION_FIELDS}
 _STRINGS = frozenset(name for name, _, kind in layout.CONNECTION_FIELDS if kind.endswith("s"))
 
@@ -44,14 +47,9 @@ def parse_row(row: bytes) -> dict:
     return fields
 
 
-def number_field(name: str) -> Callable[[bytes], int]:
-    """A function that reads one number of a raw row, for those who need no more of it."""
-    unpack = struct.Struct("<" + next(kind for each, _, kind in layout.CONNECTION_FIELDS if each == name))
-    offset = _OFFSETS[name]
-    return lambda row: unpack.unpack_from(row, offset)[0]
-
-
-stop_ns = number_field("stop_ns")
+def stop_ns(row: bytes) -> int:
+    """When the connection of a raw row was closed, 0 for an open one."""
+    return _STOP_NS.unpack_from(row, _OFFSETS["stop_ns"])[0]
 
 
 def as_closed(row: bytes, now_ns: int, reason: str) -> bytes:
@@ -73,28 +71,36 @@ class ConnectionTable:
 
     def open_rows(self) -> Iterator[bytes]:
         """The raw rows of open connections, in no order."""
-        return self._rows(layout.CONNECTIONS_ROWS, self._closed_start, ROW_OPEN)
+        return self._rows(self.open_pieces(), ROW_OPEN)
 
     def closed_rows(self) -> Iterator[bytes]:
         """The raw rows of the connections closed last, in no order."""
-        return self._rows(self._closed_start, self._end, ROW_CLOSED)
+        return self._rows(self.closed_pieces(), ROW_CLOSED)
 
-    def open_row(self, cid: int) -> bytes | None:
-        """The row of one open connection."""
-        for row in self.open_rows():
-            if _STATE_AND_CID.unpack_from(row)[1] == cid:
-                return row
-        return None
+    def open_pieces(self) -> Iterator[tuple[int, int]]:
+        """Byte ranges (from, to) of whole rows which hold every open connection, and others."""
+        return self._region.data_extents(layout.CONNECTIONS_ROWS, self._closed_start)
 
-    def _rows(self, start: int, end: int, state: int) -> Iterator[bytes]:
+    def closed_pieces(self) -> Iterator[tuple[int, int]]:
+        """The same for the connections closed last."""
+        return self._region.data_extents(self._closed_start, self._end)
+
+    def read_into(self, target: memoryview, start: int) -> None:
+        """Fill ``target`` with the bytes from offset ``start`` on."""
+        while target:
+            size = os.preadv(self._region.fd, [target], start)
+            assert size > 0
+            target, start = target[size:], start + size
+
+    def _rows(self, pieces: Iterator[tuple[int, int]], state: int) -> Iterator[bytes]:
         wanted = state.to_bytes(4, "little")
-        for first, last in self._region.data_extents(start, end):
-            # Extents are pages; rows are counted from `start` and eight of them fill a page.
-            offset = first - (first - start) % _ROW
-            while offset < last:
-                size = min(_CHUNK_ROWS * _ROW, end - offset, last - offset + _ROW)
-                chunk = os.pread(self._region.fd, size - size % _ROW, offset)
+        for first, last in pieces:
+            for offset in range(first, last, _CHUNK_ROWS * _ROW):
+                chunk = os.pread(self._region.fd, min(_CHUNK_ROWS * _ROW, last - offset), offset)
                 for position in range(0, len(chunk), _ROW):
                     if chunk[position : position + 4] == wanted:
                         yield chunk[position : position + _ROW]
-                offset += max(len(chunk), _ROW)
+
+
+# Extents are whole pages, so they are whole rows as well.
+assert layout.PAGE % _ROW == 0 and layout.CONNECTIONS_ROWS % _ROW == 0

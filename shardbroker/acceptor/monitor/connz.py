@@ -2,6 +2,8 @@
 
 Only the subscriptions of the connections shown are asked of the workers (``subs=1`` or ``subs=detail``);
 closed connections have none left to show.
+
+What needs numpy is imported when the first request comes: importing it takes longer than a whole start.
 """
 
 import time
@@ -19,38 +21,29 @@ from shardbroker.acceptor.monitor.page import (
 )
 from shardbroker.control.messages import QUERY_SUBSCRIPTIONS
 from shardbroker.shm import layout
-from shardbroker.shm.connection_table import ROW_OPEN, number_field, parse_row, stop_ns
+from shardbroker.shm.connection_table import ROW_OPEN
 
 LIMIT_DEFAULT = 1024
 GLOBAL_ACCOUNT, SYSTEM_ACCOUNT = "$G", "$SYS"
 
 
-_cid, _start_ns = number_field("cid"), number_field("start_ns")
-_last_ns, _reason_index = number_field("last_activity_ns"), number_field("reason")
-
-
-def _by(name: str):
-    field = number_field(name)
-    return lambda row, now_ns: field(row)
-
-
-#: sort argument -> (key of a raw row at a time, descending)
+#: sort argument -> (field, or a function of all rows and the time that gives unsigned keys; descending)
 _SORTS = {
-    "": (_by("cid"), False),
-    "cid": (_by("cid"), False),
-    "start": (_by("cid"), False),
-    "subs": (_by("subscriptions"), True),
-    "pending": (_by("pending_bytes"), True),
-    "msgs_to": (_by("out_msgs"), True),
-    "msgs_from": (_by("in_msgs"), True),
-    "bytes_to": (_by("out_bytes"), True),
-    "bytes_from": (_by("in_bytes"), True),
-    "last": (_by("last_activity_ns"), True),
-    "idle": (lambda row, now_ns: now_ns - _last_ns(row), True),
-    "uptime": (lambda row, now_ns: (stop_ns(row) or now_ns) - _start_ns(row), False),
-    "stop": (_by("stop_ns"), True),
-    "reason": (lambda row, now_ns: _reason(_reason_index(row)), False),
-    "rtt": (_by("rtt_ns"), True),
+    "": ("cid", False),
+    "cid": ("cid", False),
+    "start": ("cid", False),
+    "subs": ("subscriptions", True),
+    "pending": ("pending_bytes", True),
+    "msgs_to": ("out_msgs", True),
+    "msgs_from": ("in_msgs", True),
+    "bytes_to": ("out_bytes", True),
+    "bytes_from": ("in_bytes", True),
+    "last": ("last_activity_ns", True),
+    "idle": ("last_activity_ns", False),  # the longest silence first
+    "uptime": (lambda rows, now_ns: _end_ns(rows, now_ns) - rows["start_ns"], False),
+    "stop": ("stop_ns", True),
+    "reason": (lambda rows, now_ns: _reason_ranks(rows), False),
+    "rtt": ("rtt_ns", True),
 }
 
 
@@ -95,15 +88,10 @@ def connz(monitor, request, respond) -> None:
         # nats-server's odd answer for an account it does not know.
         respond(json_page({**page, "server_id": "", "connections": None}))
         return
-    rows = [] if wanted.account == SYSTEM_ACCOUNT else _rows(monitor.broker.fabric, wanted)
-    page["total"] = len(rows)
-    if wanted.cid:
-        rows = [row for row in rows if _cid(row) == wanted.cid]
-    if wanted.user or wanted.mqtt_client:
-        rows = []  # nobody has a user name or an MQTT client here
-    key, descending = _SORTS[wanted.sort]
-    rows.sort(key=lambda row: key(row, now_ns), reverse=descending)
-    shown = [parse_row(row) for row in rows[wanted.offset : wanted.offset + wanted.limit]]
+    total, shown = (
+        (0, []) if wanted.account == SYSTEM_ACCOUNT else _find(monitor.broker.fabric, wanted, now_ns)
+    )
+    page["total"] = total
     page["connections"] = [_connection(row, now_ns) for row in shown]
     page["num_connections"] = len(shown)
     for connection in page["connections"] if wanted.auth else ():
@@ -120,23 +108,44 @@ def connz(monitor, request, respond) -> None:
     monitor.broker.queries.ask(QUERY_SUBSCRIPTIONS, {"cids": opened}, answered)
 
 
-def _rows(fabric, wanted: _Wanted) -> list[bytes]:
-    """All raw rows of the states wanted; with tens of thousands of them, only those shown are parsed.
+def _find(fabric, wanted: _Wanted, now_ns: int) -> tuple[int, list[dict]]:
+    """How many connections there are in the states wanted, and the rows to show, in order."""
+    from shardbroker.shm import connection_rows
 
-    A connection that moves may show in two tables for a moment: once is right.
-    """
-    found: dict[int, bytes] = {}
+    tables = [regions.connection_table for regions in fabric.regions]
+    found = []
     if wanted.open:
-        for regions in fabric.regions:
-            found.update((_cid(row), row) for row in regions.connection_table.open_rows())
+        found.append(connection_rows.open_rows(tables))
     if wanted.closed:
-        closed: list[bytes] = list(fabric.lost_connections)
-        for regions in fabric.regions:
-            closed.extend(regions.connection_table.closed_rows())
-        closed.sort(key=stop_ns)
-        for row in closed[-fabric.lost_connections.maxlen :]:
-            found.setdefault(_cid(row), row)
-    return list(found.values())
+        lost = fabric.lost_connections
+        found.append(connection_rows.closed_rows(tables, lost, lost.maxlen))
+    # A connection that moves, or closes, may show twice for a moment: once is right, and open goes first.
+    rows = connection_rows.distinct(connection_rows.join(*found) if len(found) > 1 else found[0])
+    total = len(rows)
+    if wanted.user or wanted.mqtt_client:
+        return total, []  # nobody has a user name or an MQTT client here
+    if wanted.cid:
+        rows = connection_rows.take(rows, rows["cid"] == wanted.cid)
+    key, descending = _SORTS[wanted.sort]
+    keys = rows[key] if isinstance(key, str) else key(rows, now_ns)
+    places = connection_rows.order(keys, descending=descending)
+    places = places[wanted.offset : wanted.offset + wanted.limit]
+    return total, connection_rows.as_dicts(connection_rows.take(rows, places))
+
+
+def _end_ns(rows, now_ns: int):
+    """When each connection ended, now for open ones."""
+    ends = rows["stop_ns"].copy()
+    ends[ends == 0] = now_ns
+    return ends
+
+
+def _reason_ranks(rows):
+    """The place of each row's reason among all reasons by alphabet."""
+    import numpy as np
+
+    ranks = np.argsort(np.argsort(np.array(layout.CLOSE_REASONS))).astype(np.uint32)
+    return ranks[np.where(rows["reason"] < len(ranks), rows["reason"], 0)]
 
 
 def _connection(row: dict, now_ns: int) -> dict:

@@ -38,7 +38,7 @@ _PAGES = {
 #: nats-server does not count these, and counts an alias under the page's own name.
 _UNCOUNTED = ("/ipqueuesz", "/raftz")
 _ALIASES = {"/subscriptionsz": "/subsz"}
-_WARM_UP_DELAY_S = 0.3
+_WARM_UP_DELAY_S = 1.0
 
 
 class Monitor:
@@ -72,10 +72,23 @@ def serve_monitoring(broker, listener: socket.socket) -> Monitor:
     """Serve the pages about ``broker`` on ``listener``."""
     monitor = Monitor(broker, listener.getsockname()[1])
     HttpServer(broker.loop, listener, monitor.handle, broker.callback_failed)
-    broker.loop.call_later(_WARM_UP_DELAY_S, _warm_up)
+    _warm_up_when_idle(broker, broker.handoff.accepted)
     return monitor
 
 
+def _warm_up_when_idle(broker, accepted: int) -> None:
+    """Import what some pages need once no clients come, beside the loop, so that the first viewer need not
+    wait for it. A viewer who comes earlier waits; /varz and /healthz never need numpy."""
+
+    def look() -> None:
+        if broker.handoff.accepted != accepted:
+            _warm_up_when_idle(broker, broker.handoff.accepted)
+        else:
+            threading.Thread(target=_warm_up, daemon=True).start()
+
+    broker.loop.call_later(_WARM_UP_DELAY_S, look)
+
+
 def _warm_up() -> None:
-    """Import psutil after the start but before the first viewer, beside the loop: it takes 60 ms."""
-    threading.Thread(target=importlib.import_module, args=("psutil",), daemon=True).start()
+    for module in ("psutil", "shardbroker.shm.connection_rows"):
+        importlib.import_module(module)
