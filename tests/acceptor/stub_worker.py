@@ -194,4 +194,5 @@ class StubWorker:
             case [b"MOVE", target]:
                 move = MoveSocket(message.cid, int(target), message.port, message.ip, b"opaque")
                 assert self.channel.send(move, (fd,))
+                self.count("connections_moved", 1)
                 self.drop(fd, moved=True)

@@ -207,3 +207,23 @@ def test_requests_are_counted_by_page(start) -> None:
     for path in ("/subsz", "/subscriptionsz", "/raftz", "/nothing", "/healthz"):
         broker.get(path)
     assert broker.json("/varz")["http_req_stats"] == {"/healthz": 1, "/subsz": 2, "/varz": 1}
+
+
+def test_numpy_is_not_imported_for_the_start_nor_for_probes() -> None:
+    """It takes longer than a whole start; /connz imports it, or the warm-up when no clients come."""
+    program = (
+        "import sys, shardbroker.acceptor.process, shardbroker.acceptor.monitor.endpoints as endpoints;"
+        "assert 'numpy' not in sys.modules;"
+        "endpoints._warm_up();"
+        "assert 'numpy' in sys.modules and 'psutil' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
+def test_a_moved_connection_counts_once(start, connect) -> None:
+    broker = start()
+    clients = [connect(broker) for _ in range(4)]
+    client = next(client for client in clients if client.worker == 0)
+    assert client.ask("MOVE 1") == "MOVED"
+    assert broker.json("/varz")["total_connections"] == 4
+    assert wait_until(lambda: broker.json("/shardz?format=json")["totals"]["connections_total"] == 4)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import orjson
 
@@ -75,9 +76,15 @@ def _quoted(text: str) -> str:
 def timestamp(time_ns: int) -> str:
     """RFC 3339 with nanoseconds in UTC, trailing zeros of the fraction cut, as Go writes times."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    text = _second(seconds)
     fraction = f"{rest:09d}".rstrip("0")
     return f"{text}.{fraction}Z" if fraction else f"{text}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    """A page of thousands of connections names few different seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def uptime(duration_ns: int) -> str:
