@@ -77,6 +77,7 @@ cdef class RouterOwner:
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept
     cdef void on_output_due(self) noexcept
+    cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept
 
 @cython.final
 cdef class Router(FrameHandler):
@@ -97,6 +98,7 @@ cdef class Router(FrameHandler):
     cdef uint64_t chunk_size  # largest body in one frame
     cdef int worker_index
     cdef bint stall_allowed
+    cdef bint tracing  # tell the owner of every delivery
     cdef QueuePick *picks
     cdef Subscription **chosen
     cdef uint32_t pick_count

@@ -93,6 +93,9 @@ cdef class RouterOwner:
     cdef void on_output_due(self) noexcept:
         """Much output has piled up in the middle of a round: write it."""
 
+    cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept:
+        """A message went into an outbox; `line` begins with its control line."""
+
 
 cdef class Router(FrameHandler):
     """Delivers messages of local publishers everywhere and of other workers' publishers here."""
@@ -525,6 +528,7 @@ cdef class Router(FrameHandler):
         cdef DeliveryTarget *target = subscription.target
         cdef uint64_t need, sid_size = subscription.sid_size
         cdef uint8_t *place
+        cdef uint8_t *start
         if target.closed or target.overflowed or subscription.flags & SUBSCRIPTION_REMOVED:
             return False
         if subscription.max_messages and subscription.delivered >= subscription.max_messages:
@@ -540,6 +544,7 @@ cdef class Router(FrameHandler):
                 target.overflowed = 1
                 self.mark_dirty(target)
                 return False
+            start = place
             if view.header_size >= 0:
                 place[0] = 72  # H
                 place += 1
@@ -554,6 +559,8 @@ cdef class Router(FrameHandler):
             place[0] = 32
             memcpy(place + 1, view.tail, view.tail_size)
             self.output_size += need + 64
+            if self.tracing:
+                self.owner.on_traced(target, start, need)
         subscription.delivered += 1
         target.row.out_msgs += 1
         target.row.out_bytes += view.payload_size

@@ -18,7 +18,7 @@ epoch. One of the two always sees the other (Dekker). Model: tests/models/doorbe
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport (
     MAP_FAILED,
     MAP_FIXED,
@@ -270,9 +270,45 @@ cdef class Outbound:
         if load_relaxed_u64(self.ring.want_space()):
             store_release_u64(self.ring.want_space(), 0)
 
-    def statistics_snapshot(self):
-        """(position, head, gating) for tests and tools."""
+    # --- for tests and tools ----------------------------------------------------------------------------
+
+    def positions(self):
+        """(position, head, gating)."""
         return self.position, self.head, self.gating
+
+    def put(self, bytes body, uint64_t mask):
+        """Write a frame without publishing it; False when the ring is full."""
+        cdef uint64_t size = (sizeof(FrameHeader) + len(body) + 7) & ~(<uint64_t> 7)
+        cdef FrameHeader *frame = self.claim(size)
+        if frame == NULL:
+            return False
+        memset(frame, 0, sizeof(FrameHeader))
+        frame.length = <uint32_t> size
+        frame.mask = mask
+        frame.body_size = <uint32_t> len(body)
+        memcpy(frame + 1, <const uint8_t *> body, len(body))
+        self.commit(size, mask)
+        return True
+
+    def publish_batch(self):
+        """Publish what was put."""
+        self.publish()
+
+    def admit_consumers(self):
+        """Attach those invited who ask by now."""
+        self.admit()
+
+
+cdef class Collector(FrameHandler):
+    """Keeps the frames of a round, for tests and tools: a list of (worker, body)."""
+
+    cdef readonly list frames
+
+    def __cinit__(self):
+        self.frames = []
+
+    cdef void on_frame(self, int worker, const FrameHeader *frame, const uint8_t *body) noexcept:
+        self.frames.append((worker, body[: frame.body_size]))
 
 
 cdef class Inbound:
@@ -441,3 +477,15 @@ cdef class Inbound:
         wanted = load_acquire_u64(reading.want_space_cell)
         if wanted and reading.position >= wanted:
             self.outbound.ring_doorbell(worker)
+
+    # --- for tests and tools ----------------------------------------------------------------------------
+
+    def take(self):
+        """Run a round; the frames for this worker as a list of (worker, body), in order."""
+        cdef Collector collector = Collector()
+        self.round(collector)
+        return collector.frames
+
+    def has_pending(self):
+        """Whether any attached ring has something unread."""
+        return self.pending()

@@ -11,6 +11,7 @@ from shardbroker.shm.atomics cimport load_relaxed_u64
 from shardbroker.shm.offsets cimport BOARD_WORKERS, WORKER_ROW_SIZE, WORKER_STATISTICS
 from shardbroker.workers.client cimport Client
 from shardbroker.workers.connections cimport Connections
+from shardbroker.workers.session cimport client_label
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -69,7 +70,7 @@ cdef class Budget:
             total -= min(total, client.target.outbox.size)
             self.connections.router.statistics.slow_consumers += 1
             self.connections.log.info(
-                f"{self.connections.name_of(client)} - Slow Consumer Detected: outbound budget of "
+                f"{client_label(client)} - Slow Consumer Detected: outbound budget of "
                 f"{self.limit} bytes for all clients exceeded, {client.target.outbox.size} bytes are its own"
             )
             self.connections.close(client, REASON_SLOW)

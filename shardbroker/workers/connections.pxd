@@ -37,4 +37,3 @@ cdef class Connections:
     cdef ConnectionRow *row(self, uint32_t index) noexcept
     cdef void keep_closed_row(self, ConnectionRow *row) noexcept
     cdef Client *largest(self) noexcept
-    cdef str name_of(self, Client *client)

@@ -25,7 +25,7 @@ from shardbroker.shm.offsets cimport (
     CONNECTIONS_ROWS,
 )
 from shardbroker.workers.client cimport CLOSING_NOW, Client, client_free, client_new
-from shardbroker.workers.session cimport Session, copy_text
+from shardbroker.workers.session cimport Session, client_label, copy_text
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -134,7 +134,7 @@ cdef class Connections:
             client_free(client)
             raise OSError(errno, "cannot watch a client socket")
         if self.log.debug_enabled:
-            self.log.debug(f"{self.name_of(client)} - Client connection created")
+            self.log.debug(f"{client_label(client)} - Client connection created")
         client.next_open = self.open_first
         if self.open_first != NULL:
             self.open_first.previous_open = client
@@ -193,16 +193,12 @@ cdef class Connections:
             if client.target.overflowed or client.target.outbox.size > client.target.pending_max:
                 self.router.statistics.slow_consumers += 1
                 self.log.info(
-                    f"{self.name_of(client)} - Slow Consumer Detected: "
+                    f"{client_label(client)} - Slow Consumer Detected: "
                     f"MaxPending of {client.target.pending_max} Exceeded"
                 )
                 self.close(client, REASON_SLOW)
             elif client.closing:
                 self.close(client, client.reason)
-
-    cdef str name_of(self, Client *client):
-        ip = (<bytes> client.target.row.ip).decode()
-        return f"{ip}:{client.target.row.port} - cid:{client.target.cid}"
 
     # --- closing ----------------------------------------------------------------------------------------
 
@@ -211,7 +207,7 @@ cdef class Connections:
         if client.target.closed:
             return
         if self.log.debug_enabled:
-            self.log.debug(f"{self.name_of(client)} - Client connection closed: {CLOSE_REASONS[reason]}")
+            self.log.debug(f"{client_label(client)} - Client connection closed: {CLOSE_REASONS[reason]}")
         client.target.row.stop_ns = self.now_ns + self.wall_offset_ns
         client.target.row.reason = reason
         client.target.row.pending_bytes = 0

@@ -14,6 +14,7 @@ from libc.string cimport memset
 
 from shardbroker.workers.client cimport CLOSING_FLUSH, Client
 from shardbroker.workers.connections cimport Connections
+from shardbroker.workers.session cimport client_label
 
 from shardbroker import limits
 from shardbroker.shm.layout import CLOSE_REASONS
@@ -105,7 +106,7 @@ cdef class Keepalive:
         if client.blocked_since_ns and now_ns - client.blocked_since_ns >= self.write_deadline_ns:
             self.connections.router.statistics.slow_consumers += 1
             self.connections.log.info(
-                f"{self.connections.name_of(client)} - Slow Consumer Detected: WriteDeadline of "
+                f"{client_label(client)} - Slow Consumer Detected: WriteDeadline of "
                 f"{self.write_deadline_ns / 1e9:g}s exceeded with {client.target.outbox.size} total bytes."
             )
             self.connections.close(client, REASON_WRITE_DEADLINE)

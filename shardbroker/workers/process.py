@@ -30,6 +30,7 @@ from shardbroker.workers.leaving import Leaving
 from shardbroker.workers.listing import list_subscriptions
 from shardbroker.workers.moving import Moving
 from shardbroker.workers.session import Session
+from shardbroker.workers.trace import Tracer
 
 _SERVER_SHUTDOWN = layout.CLOSE_REASONS.index("Server Shutdown")
 _CONNECTIONS_EXCEEDED = layout.CLOSE_REASONS.index("Maximum Connections Exceeded")
@@ -106,7 +107,8 @@ class Worker:
         leaving = Leaving(board, attach.worker_index, attach.worker_count)
         self._greeter = Greeter(attach, options)
         moving = Moving(board, self._seed, attach.worker_index, attach.worker_count)
-        session = Session(router, leaving, moving, self._greeter, self._seed, options)
+        tracer = Tracer(log) if options.trace else None
+        session = Session(router, leaving, moving, self._greeter, tracer, self._seed, options)
         self._loop = EventLoop(
             session,
             self._inbound,

@@ -28,6 +28,8 @@ cdef class Session(Sink):
     cdef uint32_t operations  # SUB and UNSUB since the clock was read
     cdef const uint8_t *input_end  # behind the bytes being parsed
     cdef public object failure  # an exception where none may pass: the worker ends with it
+    cdef object tracer  # workers/trace.py, or None
+    cdef bint tracing
     cdef object greeter  # workers/handshake.py: INFO lines and CONNECT
     cdef Client *client  # whose input is being parsed
     cdef PublishView view
@@ -45,6 +47,7 @@ cdef class Session(Sink):
     cdef void begin_parse(self) noexcept
     cdef void end_parse(self, Client *client) noexcept
     cdef bint must_yield(self, Client *client) noexcept
+    cdef void trace(self, Client *client, Parser parser, bytes name) noexcept
     cdef void say(self, Client *client, bytes text) noexcept
     cdef void refuse(self, Client *client, bytes text) noexcept
     cdef void fail(self, Client *client, bytes text, uint16_t reason) noexcept
@@ -60,6 +63,7 @@ cdef class Session(Sink):
     cdef void free_removed(self) noexcept
     cdef void answer_parse_error(self, Client *client, int error) noexcept
 
+cdef str client_label(Client *client)
 cdef int copy_text(char *field, int size, str text) except -1
 
 cdef class Ownership(RouterOwner):

@@ -24,6 +24,7 @@ from shardbroker.routing.delivery_target cimport (
     SUBSCRIPTION_LIMITED,
     SUBSCRIPTION_LINGERING,
     SUBSCRIPTION_REMOVED,
+    DeliveryTarget,
     Subscription,
     subscription_queue,
     subscription_subject,
@@ -73,6 +74,12 @@ cdef class Ownership(RouterOwner):
     cdef void on_output_due(self) noexcept:
         self.session.loop.flush_now()
 
+    cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept:
+        cdef uint64_t end = 0
+        while end < size and line[end] != 13:
+            end += 1
+        self.session.tracer.outgoing(client_label(<Client *> target), line[:end])
+
     cdef void on_exhausted(self, Subscription *subscription) noexcept:
         # A lingering one (UNSUB while frames were under way) is out of everything but the sublist already;
         # the leave ends it. deliver() gives it no message beyond its max.
@@ -83,7 +90,9 @@ cdef class Ownership(RouterOwner):
 cdef class Session(Sink):
     """Executes the commands of one worker's clients."""
 
-    def __cinit__(self, Router router, Leaving leaving, Moving moving, greeter, uint64_t seed, options):
+    def __cinit__(
+        self, Router router, Leaving leaving, Moving moving, greeter, tracer, uint64_t seed, options
+    ):
         cdef Ownership ownership = Ownership()
         self.router = router
         self.routes = router.routes
@@ -94,6 +103,8 @@ cdef class Session(Sink):
         self.seed = seed
         self.subscriptions_max = options.max_subscriptions
         self.subject_tokens_max = options.max_sub_tokens
+        self.tracer = tracer
+        self.tracing = router.tracing = tracer is not None
         ownership.session = self
         router.set_owner(ownership)
 
@@ -137,7 +148,20 @@ cdef class Session(Sink):
 
     # --- answers ----------------------------------------------------------------------------------------
 
+    cdef void trace(self, Client *client, Parser parser, bytes name) noexcept:
+        """Log an operation of the client; only when tracing."""
+        label = client_label(client)
+        line = parser.data[parser.op_start : parser.op_end]
+        if name == b"PUB" or name == b"HPUB":
+            payload = line[parser.payload_start - parser.op_start : -2]
+            self.tracer.incoming(label, line[: parser.payload_start - parser.op_start].rstrip())
+            self.tracer.payload(label, payload)
+        else:
+            self.tracer.incoming(label, line.rstrip())
+
     cdef void say(self, Client *client, bytes text) noexcept:
+        if self.tracing:
+            self.tracer.outgoing(client_label(client), text)
         self.router.append(&client.target, <const uint8_t *> <const char *> text, len(text))
 
     cdef void refuse(self, Client *client, bytes text) noexcept:
@@ -216,7 +240,9 @@ cdef class Session(Sink):
         client.publish_answered = 0
         self.published_count += 1
         self.published_size += view.payload_size
-        if parser.canonical and not client.careful:
+        if self.tracing:
+            self.trace(client, parser, b"PUB")
+        elif parser.canonical and not client.careful:
             self.run_ahead(client, parser)
         return PROCEED
 
@@ -370,6 +396,8 @@ cdef class Session(Sink):
         if self.subscriptions_max and client.sid_count >= self.subscriptions_max:
             self.refuse(client, b"maximum subscriptions exceeded")
             return PROCEED
+        if self.tracing:
+            self.trace(client, parser, b"SUB")
         if client_find(client, sid, sid_size) == NULL:
             if not is_subscribable(subject, subject_size):
                 self.refuse(client, b"Invalid Subject")
@@ -413,6 +441,8 @@ cdef class Session(Sink):
         )
         if self.must_yield(client):
             return PARK
+        if self.tracing:
+            self.trace(client, parser, b"UNSUB")
         if subscription != NULL:
             if parser.max_messages > 0 and <uint64_t> parser.max_messages > subscription.delivered:
                 self.limit(subscription, parser.max_messages)
@@ -559,6 +589,8 @@ cdef class Session(Sink):
         """Read the options; the greeter decides (and, with accounts, authenticates)."""
         cdef Client *client = self.client
         cdef bytes argument = parser.data[parser.argument_start : parser.argument_end]
+        if self.tracing:
+            self.trace(client, parser, b"CONNECT")
         decision = self.greeter.connect(client.target.cid, argument)
         if decision.options is None:
             self.close_silently(client, REASON_PROTOCOL_VIOLATION)
@@ -590,6 +622,8 @@ cdef class Session(Sink):
     cdef int on_ping(self, Parser parser) except -1:
         """PONG; after the first PING that follows CONNECT also the second INFO."""
         cdef Client *client = self.client
+        if self.tracing:
+            self.trace(client, parser, b"PING")
         self.say(client, PONG)
         if client.connect_received and not client.first_pong_sent:
             client.first_pong_sent = 1
@@ -601,6 +635,8 @@ cdef class Session(Sink):
     cdef int on_pong(self, Parser parser) except -1:
         """The answer to our PING: measures the round trip."""
         cdef Client *client = self.client
+        if self.tracing:
+            self.trace(client, parser, b"PONG")
         client.pings_outstanding = 0
         if client.ping_sent_ns:
             client.target.row.rtt_ns = max(self.now_ns - client.ping_sent_ns, <uint64_t> 1)
@@ -622,6 +658,12 @@ cdef class Session(Sink):
         self.client.closing = CLOSING_FLUSH
         self.client.reason = REASON_PROTOCOL_VIOLATION
         return STOP
+
+
+cdef str client_label(Client *client):
+    """How the log names a connection: address and CID."""
+    ip = (<bytes> client.target.row.ip).decode()
+    return f"{ip}:{client.target.row.port} - cid:{client.target.cid}"
 
 
 cdef inline bint starts_with(
