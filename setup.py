@@ -42,6 +42,7 @@ def sources() -> list[Path]:
 
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=cythonize(
         [extension(source) for source in sources()],
         nthreads=os.cpu_count() or 1,

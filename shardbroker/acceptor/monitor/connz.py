@@ -40,9 +40,9 @@ _SORTS = {
     "bytes_from": ("in_bytes", True),
     "last": ("last_activity_ns", True),
     "idle": ("last_activity_ns", False),  # the longest silence first
-    "uptime": (lambda rows, now_ns: _end_ns(rows, now_ns) - rows["start_ns"], False),
+    "uptime": (lambda rows, now_ns: _uptimes(rows, now_ns), False),
     "stop": ("stop_ns", True),
-    "reason": (lambda rows, now_ns: _reason_ranks(rows), False),
+    "reason": (lambda rows, now_ns: _reason_ranks(rows, now_ns), False),
     "rtt": ("rtt_ns", True),
 }
 
@@ -110,42 +110,40 @@ def connz(monitor, request, respond) -> None:
 
 def _find(fabric, wanted: _Wanted, now_ns: int) -> tuple[int, list[dict]]:
     """How many connections there are in the states wanted, and the rows to show, in order."""
-    from shardbroker.shm import connection_rows
+    from shardbroker.shm.connection_rows import ConnectionRows
 
-    tables = [regions.connection_table for regions in fabric.regions]
-    found = []
-    if wanted.open:
-        found.append(connection_rows.open_rows(tables))
-    if wanted.closed:
-        lost = fabric.lost_connections
-        found.append(connection_rows.closed_rows(tables, lost, lost.maxlen))
-    # A connection that moves, or closes, may show twice for a moment: once is right, and open goes first.
-    rows = connection_rows.distinct(connection_rows.join(*found) if len(found) > 1 else found[0])
+    rows = ConnectionRows(
+        [regions.connection_table for regions in fabric.regions],
+        with_open=wanted.open,
+        with_closed=wanted.closed,
+        lost=fabric.lost_connections,
+        closed_max=fabric.lost_connections.maxlen,
+    )
     total = len(rows)
     if wanted.user or wanted.mqtt_client:
         return total, []  # nobody has a user name or an MQTT client here
     if wanted.cid:
-        rows = connection_rows.take(rows, rows["cid"] == wanted.cid)
+        rows.keep(rows.column("cid") == wanted.cid)
     key, descending = _SORTS[wanted.sort]
-    keys = rows[key] if isinstance(key, str) else key(rows, now_ns)
-    places = connection_rows.order(keys, descending=descending)
-    places = places[wanted.offset : wanted.offset + wanted.limit]
-    return total, connection_rows.as_dicts(connection_rows.take(rows, places))
+    if key != "cid":  # that is the order they come in
+        keys = rows.column(key) if isinstance(key, str) else key(rows, now_ns)
+        rows.sort(keys, descending=descending)
+    return total, rows.page(wanted.offset, wanted.limit)
 
 
-def _end_ns(rows, now_ns: int):
-    """When each connection ended, now for open ones."""
-    ends = rows["stop_ns"].copy()
+def _uptimes(rows, now_ns: int):
+    """How long each connection lasted, to now for open ones."""
+    ends = rows.column("stop_ns")
     ends[ends == 0] = now_ns
-    return ends
+    return ends - rows.column("start_ns")
 
 
-def _reason_ranks(rows):
+def _reason_ranks(rows, now_ns: int):
     """The place of each row's reason among all reasons by alphabet."""
     import numpy as np
 
     ranks = np.argsort(np.argsort(np.array(layout.CLOSE_REASONS))).astype(np.uint32)
-    return ranks[np.where(rows["reason"] < len(ranks), rows["reason"], 0)]
+    return ranks[np.minimum(rows.column("reason"), len(ranks) - 1)]
 
 
 def _connection(row: dict, now_ns: int) -> dict:

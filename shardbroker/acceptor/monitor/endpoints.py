@@ -39,6 +39,8 @@ _PAGES = {
 _UNCOUNTED = ("/ipqueuesz", "/raftz")
 _ALIASES = {"/subscriptionsz": "/subsz"}
 _WARM_UP_DELAY_S = 1.0
+#: More new clients than this in that time: not now.
+_WARM_UP_ACCEPTS_MAX = 50
 
 
 class Monitor:
@@ -77,11 +79,11 @@ def serve_monitoring(broker, listener: socket.socket) -> Monitor:
 
 
 def _warm_up_when_idle(broker, accepted: int) -> None:
-    """Import what some pages need once no clients come, beside the loop, so that the first viewer need not
+    """Import what some pages need once few clients come, beside the loop, so that the first viewer need not
     wait for it. A viewer who comes earlier waits; /varz and /healthz never need numpy."""
 
     def look() -> None:
-        if broker.handoff.accepted != accepted:
+        if broker.handoff.accepted - accepted > _WARM_UP_ACCEPTS_MAX:
             _warm_up_when_idle(broker, broker.handoff.accepted)
         else:
             threading.Thread(target=_warm_up, daemon=True).start()
