@@ -53,6 +53,9 @@ cdef enum:
     PATIENCE_NS = 1_000_000_000
     # Queue groups of other workers that one message reaches at most: a frame must fit any ring.
     PICKS_MAX = 1024
+    # In a wide fan-out output is written once per this many receivers: their few chunks are used again and
+    # stay in the cache, instead of one chunk for each of thousands.
+    WIDE_MASK = 255
 
 
 cdef extern from *:
@@ -176,6 +179,8 @@ cdef class Router(FrameHandler):
                 continue
             if self.deliver(subscription, view, publisher):
                 delivered = True
+            if i & WIDE_MASK == WIDE_MASK:
+                self.owner.on_output_due()
         for i in range(self.chosen_count):
             if self.deliver(self.chosen[i], view, publisher):
                 delivered = True
@@ -425,6 +430,8 @@ cdef class Router(FrameHandler):
                 if not frame.flags & FLAG_REDIRECTED:
                     for i in range(route.plain_count):
                         self.deliver(route.plain[i], &view, NULL)
+                        if i & WIDE_MASK == WIDE_MASK:
+                            self.owner.on_output_due()
                 if frame.pick_count:
                     picks = <const QueuePick *> (frame + 1)
                     for i in range(frame.pick_count):

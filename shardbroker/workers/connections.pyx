@@ -46,6 +46,12 @@ cdef extern from "<sys/epoll.h>" nogil:
     unsigned int EPOLLET
 
 
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t send(int fd, const void *data, size_t size, int flags)
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+
+
 cdef enum:
     VECTORS = 64
     # Publishers are paused when a subscriber has this much pending: enough to keep its socket busy for
@@ -156,7 +162,10 @@ cdef class Connections:
             listed = 0
             for i in range(count):
                 listed += vectors[i].iov_len
-            written = writev(client.fd, vectors, count)
+            if count == 1:
+                written = send(client.fd, vectors[0].iov_base, listed, MSG_DONTWAIT | MSG_NOSIGNAL)
+            else:
+                written = writev(client.fd, vectors, count)
             self.router.statistics.writes += 1
             if written < 0:
                 if errno == EINTR:

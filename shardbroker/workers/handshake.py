@@ -49,7 +49,7 @@ class Greeter:
             server_name=attach.server_name,
             version=NATS_VERSION,
             go=f"python{python_version()}",
-            host=options.host,
+            host=attach.host,
             port=attach.port,
             headers=self._headers,
             max_payload=options.max_payload,

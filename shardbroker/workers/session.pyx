@@ -240,6 +240,8 @@ cdef class Session(Sink):
         client.publish_answered = 0
         self.published_count += 1
         self.published_size += view.payload_size
+        if client.target.closed:
+            return STOP  # by a flush in the middle of a wide fan-out
         if self.tracing:
             self.trace(client, parser, b"PUB")
         elif parser.canonical and not client.careful:
@@ -273,6 +275,8 @@ cdef class Session(Sink):
                 break
             at += op_size
             count += 1
+            if client.target.closed:
+                break
         parser.op_end = at
         self.published_count += count
         self.published_size += count * view.payload_size
@@ -368,6 +372,8 @@ cdef class Session(Sink):
         cdef Sublist sublist
         cdef uint64_t queue_hash = 0
         cdef Py_ssize_t tokens
+        if client.target.closed:
+            return STOP
         if self.must_yield(client):
             return PARK
         if not client.executed:
