@@ -11,7 +11,7 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shardbroker.shm import layout
 from tests.models.ring_model import BATCH_HEADER_SIZE, FRAME_HEADER_SIZE, RingModel
@@ -53,6 +53,11 @@ class RingMachine(RuleBasedStateMachine):
     def lives(self, *workers: int) -> bool:
         return all(worker < self.real.count and worker not in self.dead for worker in workers)
 
+    def incomplete(self) -> bool:
+        """Whether somebody living is not yet counted by somebody else living."""
+        living = [worker for worker in range(self.real.count) if self.lives(worker)]
+        return any(len(self.model.rings[worker].cursors) < self.real.count - 1 for worker in living)
+
     @rule(producer=indices, mask=st.integers(0, 2**WORKERS_MAX - 1), size=body_sizes, count=st.integers(1, 9))
     def write(self, producer: int, mask: int, size: int, count: int) -> None:
         for _ in range(count if self.lives(producer) else 0):
@@ -72,6 +77,7 @@ class RingMachine(RuleBasedStateMachine):
         if self.lives(consumer):
             assert self.real.inbounds[consumer].take() == self.model.take(consumer)
 
+    @precondition(lambda self: self.incomplete())
     @rule(producer=indices, consumer=indices)
     def invite(self, producer: int, consumer: int) -> None:
         if producer == consumer or not self.lives(producer, consumer):
@@ -81,6 +87,7 @@ class RingMachine(RuleBasedStateMachine):
             ring.invited.add(consumer)
             self.real.invite(producer, consumer)
 
+    @precondition(lambda self: self.incomplete())
     @rule(producer=indices, consumer=indices)
     def ask(self, producer: int, consumer: int) -> None:
         if producer == consumer or not self.lives(producer, consumer):
@@ -90,12 +97,14 @@ class RingMachine(RuleBasedStateMachine):
             ring.asking.add(consumer)
             self.real.ask(producer, consumer)
 
+    @precondition(lambda self: self.incomplete())
     @rule(producer=indices)
     def admit(self, producer: int) -> None:
         if self.lives(producer):
             self.model.admit(producer)
             self.real.outbounds[producer].admit_consumers()
 
+    @precondition(lambda self: not self.dead and self.number > 20)
     @rule(worker=indices)
     def kill(self, worker: int) -> None:
         """What it has not published is lost; what it has, the others still read."""
@@ -106,6 +115,7 @@ class RingMachine(RuleBasedStateMachine):
             del self.before[worker]
             self.real.outbounds[worker] = self.real.inbounds[worker] = None
 
+    @precondition(lambda self: self.dead)
     @rule(worker=indices, survivor=indices)
     def forget(self, worker: int, survivor: int) -> None:
         """A survivor reads what is left, then lets go."""
@@ -116,6 +126,7 @@ class RingMachine(RuleBasedStateMachine):
             self.real.inbounds[survivor].detach(worker)
             self.real.outbounds[survivor].detach(worker)
 
+    @precondition(lambda self: self.dead)
     @rule(worker=indices)
     def restart(self, worker: int) -> None:
         if worker in self.dead and not self.dead[worker]:
