@@ -86,10 +86,12 @@ cdef class Inbound:
     cdef uint64_t own_bit
     cdef uint64_t *ticket
     cdef Outbound outbound
-    cdef readonly uint64_t broken  # batches refused for impossible lengths
+    cdef readonly uint64_t broken  # rings given up for impossible heads, lengths or tickets
+    cdef readonly uint64_t distrusted  # bit per producer whose ring was given up
     cdef readonly uint64_t frames
 
     cdef void settle(self) noexcept
+    cdef void give_up(self, int worker) noexcept
     cdef bint pending(self) noexcept
     cdef int round(self, FrameHandler handler) noexcept
     cdef int deliver_batch(self, int worker, FrameHandler handler) noexcept

@@ -114,6 +114,11 @@ cdef class RingMap:
         return <uint32_t *> (self.base + RING_CURSORS + worker * RING_CURSOR_STRIDE + CURSOR_WANTED)
 
 
+cdef enum:
+    # A ticket may be ahead of the counter as we read it by what was published since; never by this much.
+    TICKET_LEAD_MAX = 1 << 30
+
+
 cdef inline uint64_t *sleeping_cell(uint8_t *board, int worker) noexcept:
     return <uint64_t *> (board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_SLEEPING)
 
@@ -327,6 +332,7 @@ cdef class Inbound:
         """Ask the producer of this ring to count us; reading begins once it does (`settle`)."""
         cdef Reading *reading = &self.readings[worker]
         self.rings[worker] = ring
+        self.distrusted &= ~((<uint64_t> 1) << worker)
         reading.data = ring.data
         reading.mask_offset = ring.size - 1
         reading.size = ring.size
@@ -357,9 +363,22 @@ cdef class Inbound:
     def detach(self, int worker):
         """Stop reading a dead worker's ring. The caller has run a round after its death."""
         self.attached &= ~((<uint64_t> 1) << worker)
+        self.distrusted &= ~((<uint64_t> 1) << worker)
         self.waiting &= ~((<uint64_t> 1) << worker)
         self.rings[worker] = None
         memset(&self.readings[worker], 0, sizeof(Reading))
+
+    cdef void give_up(self, int worker) noexcept:
+        """What the producer wrote cannot be: never read its ring again. Its successor gets a new one.
+
+        Guessing where the next batch begins could deliver garbage; the event loop sees `distrusted` and has
+        the producer replaced.
+        """
+        cdef uint64_t bit = (<uint64_t> 1) << worker
+        self.broken += 1
+        self.distrusted |= bit
+        self.attached &= ~bit
+        self.readings[worker].head = self.readings[worker].position
 
     cdef bint pending(self) noexcept:
         """Whether any ring has something unread: the consumer's re-check before it sleeps."""
@@ -395,10 +414,9 @@ cdef class Inbound:
             if left & 1:
                 reading = &self.readings[worker]
                 reading.head = load_acquire_u64(reading.head_cell)
-                if reading.head - reading.position > reading.size:
+                if reading.head - reading.position > reading.size or reading.head & 7:
                     # No producer in its senses is more than a ring ahead of a reader it waits for.
-                    self.broken += 1
-                    reading.position = reading.head
+                    self.give_up(worker)
                 if reading.head != reading.position:
                     anything = True
             left >>= 1
@@ -419,13 +437,15 @@ cdef class Inbound:
                         if ticket < best_ticket:
                             best_ticket = ticket
                             best = worker
+                        elif ticket > limit + TICKET_LEAD_MAX:
+                            self.give_up(worker)
                 left >>= 1
                 worker += 1
             if best < 0:
                 break
             batches += self.deliver_batch(best, handler)
             handler.on_batch_end()
-        left = self.attached
+        left = self.attached  # not those given up meanwhile
         worker = 0
         while left:
             if left & 1 and self.readings[worker].stored != self.readings[worker].position:
@@ -442,8 +462,7 @@ cdef class Inbound:
         cdef uint64_t end = reading.position + batch.length, position, fixed
         # Lengths come from another process: check them before they are used (DESIGN, "Trust").
         if batch.length < sizeof(BatchHeader) or batch.length & 7 or end > reading.head:
-            self.broken += 1
-            reading.position = reading.head
+            self.give_up(worker)
             return 0
         if batch.mask & self.own_bit:
             position = reading.position + sizeof(BatchHeader)
@@ -456,8 +475,8 @@ cdef class Inbound:
                     or position + frame.length > end
                     or fixed + frame.body_size > frame.length
                 ):
-                    self.broken += 1
-                    break
+                    self.give_up(worker)
+                    return 0
                 if frame.mask & self.own_bit:
                     self.frames += 1
                     handler.on_frame(worker, frame, <const uint8_t *> frame + fixed)

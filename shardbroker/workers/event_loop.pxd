@@ -37,6 +37,7 @@ cdef class EventLoop(LoopPort):
     cdef uint64_t now_ns
     cdef uint64_t next_tick_ns
     cdef uint64_t ticks
+    cdef uint64_t reported  # bit per worker whose distrusted ring was reported
     cdef uint64_t leave_since_ns
     cdef Budget budget
     cdef int worker_index
@@ -74,3 +75,4 @@ cdef class EventLoop(LoopPort):
     cdef bint move(self, Client *client) except -1
     cdef void end_client(self, Client *client) noexcept
     cdef void tick(self) noexcept
+    cdef void report_distrusted(self) noexcept

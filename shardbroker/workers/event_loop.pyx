@@ -36,6 +36,7 @@ from shardbroker.shm.offsets cimport (
     PRESSURE_CELLS,
     WORKER_BUSY,
     WORKER_HEARTBEAT,
+    WORKER_PID,
     WORKER_ROW_SIZE,
     WORKER_SLEEPING,
 )
@@ -664,6 +665,9 @@ cdef class EventLoop(LoopPort):
         self.router.statistics.route_hits = self.routes.hits
         self.router.statistics.route_misses = self.routes.misses
         self.router.statistics.outbound_size = self.router.pool.allocated
+        self.reported &= self.inbound.distrusted
+        if self.inbound.distrusted & ~self.reported:
+            self.report_distrusted()
         self.router.statistics.input_parked = self.parked_input_size
         self.ticks += 1
         if self.ticks % 20 == 0:
@@ -677,6 +681,16 @@ cdef class EventLoop(LoopPort):
                 malloc_trim(0)
         if self.router.pool.allocated == 0:
             self.router.statistics.outbound_largest = 0
+
+    cdef void report_distrusted(self) noexcept:
+        """A peer wrote what cannot be into its ring: have it replaced. Fail-stop beats guessing."""
+        cdef uint8_t *row
+        cdef int worker
+        for worker in range(self.worker_count):
+            if (self.inbound.distrusted & ~self.reported) >> worker & 1:
+                row = self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE
+                self.control.on_distrusted(worker, (<uint32_t *> (row + WORKER_PID))[0])
+        self.reported = self.inbound.distrusted
 
     # --- for workers/process.py -------------------------------------------------------------------------
 

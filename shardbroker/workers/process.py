@@ -5,6 +5,7 @@ Ready, turn the event loop until Stop or until the acceptor is gone. The accepto
 in Python; client traffic never passes through this file.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -143,6 +144,13 @@ class Worker:
     def on_joined(self) -> None:
         """All peers count this worker: what they publish from now on reaches it, so it may take clients."""
         self._send(messages.Ready(self.worker_index))
+
+    def on_distrusted(self, worker: int, pid: int) -> None:
+        """A peer's ring holds garbage: end the peer, the acceptor starts another in its place."""
+        self._log.error(f"The ring of worker {worker} (pid {pid}) holds garbage: ending that worker")
+        if pid > 1:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def on_control(self, loop: EventLoop) -> bool:
         """Handle what the acceptor sent; True when there may be more. Raises EOFError when it is gone."""
