@@ -52,6 +52,9 @@ def waves(
             client.send(publication("warm.up", b"x" * 1000) * 4000, 30)
             client.flush(30)
         first.flush(30)
+    if broker.is_shardbroker:
+        broker.monitor("/connz")  # brings numpy into the acceptor, which else comes a second after start
+        broker.monitor("/shardz")
     base_size = broker.rss_size()
     wave()
     first_size = settled_size(broker, base_size + allowance)
