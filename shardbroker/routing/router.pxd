@@ -114,7 +114,9 @@ cdef class Router(FrameHandler):
     cdef void congested(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef bint choose_members(self, Route *route, DeliveryTarget *publisher, uint64_t *mask) noexcept
     cdef bint choose_remote(self, Route *route, RouteGroup *group, uint64_t *mask) noexcept
-    cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept
+    cdef FrameHeader *claim_frame(self, uint64_t size, uint64_t mask, bint at_once) noexcept
+    cdef void commit_frame(self, uint64_t size, uint64_t mask) noexcept
+    cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags, bint at_once) noexcept
     cdef void fill_frame(self, FrameHeader *frame, PublishView *view, uint64_t mask, uint8_t flags) noexcept
     cdef int write_chunked(self, PublishView *view, uint64_t mask, uint8_t flags, bint at_once) noexcept
     cdef void redirect(self, PublishView *view, uint64_t queue_hash, uint8_t flags) noexcept

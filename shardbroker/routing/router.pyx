@@ -170,7 +170,7 @@ cdef class Router(FrameHandler):
         if route.group_count:
             self.choose_members(route, publisher, &mask)
         if mask:
-            if self.write_frame(view, mask, 0) < 0:
+            if self.write_frame(view, mask, 0, False) < 0:
                 return BACK_PRESSURED
             delivered = True
         for i in range(route.plain_count):
@@ -260,18 +260,36 @@ cdef class Router(FrameHandler):
 
     # --- the own ring -----------------------------------------------------------------------------------
 
-    cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags) noexcept:
-        """Write the message with the present picks into the own ring; BACK_PRESSURED when it is full."""
+    cdef FrameHeader *claim_frame(self, uint64_t size, uint64_t mask, bint at_once) noexcept:
+        """Room for a frame in the own ring, or with `at_once` in the overflow list; NULL when there is none.
+
+        To be followed by commit_frame. While anything waits in the list, the ring may not be used.
+        """
+        cdef FrameHeader *frame = NULL
+        if self.overflow.first == NULL:
+            frame = self.outbound.claim(size)
+        if frame == NULL and at_once:
+            frame = self.overflow.claim(size, mask)
+        return frame
+
+    cdef void commit_frame(self, uint64_t size, uint64_t mask) noexcept:
+        """The frame just claimed is written; one in the overflow list is committed when it is drained."""
+        if self.overflow.first == NULL:
+            self.outbound.commit(size, mask)
+
+    cdef int write_frame(self, PublishView *view, uint64_t mask, uint8_t flags, bint at_once) noexcept:
+        """Write the message with the present picks into the own ring; BACK_PRESSURED when it is full.
+
+        `at_once`: what does not fit overflows, and only beyond the list's bound it is BACK_PRESSURED.
+        """
         cdef uint64_t body = view.subject_size + 1 + view.tail_size
         cdef uint64_t picks_size = self.pick_count * sizeof(QueuePick)
         cdef uint64_t size = (sizeof(FrameHeader) + picks_size + body + 7) & ~(<uint64_t> 7)
         cdef FrameHeader *frame
         cdef uint8_t *text
-        if self.overflow.first != NULL:
-            return BACK_PRESSURED
         if body > self.chunk_size:
-            return self.write_chunked(view, mask, flags, False)
-        frame = self.outbound.claim(size)
+            return self.write_chunked(view, mask, flags, at_once)
+        frame = self.claim_frame(size, mask, at_once)
         if frame == NULL:
             return BACK_PRESSURED
         frame.length = <uint32_t> size
@@ -281,7 +299,7 @@ cdef class Router(FrameHandler):
         copy_small(text, view.subject, view.subject_size)
         text[view.subject_size] = 32
         memcpy(text + view.subject_size + 1, view.tail, view.tail_size)
-        self.outbound.commit(size, mask)
+        self.commit_frame(size, mask)
         self.statistics.ring_messages_out += 1
         self.statistics.ring_bytes_out += size
         return PUBLISHED
@@ -322,18 +340,14 @@ cdef class Router(FrameHandler):
                 body = view.subject_size + 1 + piece
                 fixed += self.pick_count * sizeof(QueuePick)
             size = (fixed + body + 7) & ~(<uint64_t> 7)
-            frame = NULL
-            if self.overflow.first == NULL:
-                frame = self.outbound.claim(size)
+            frame = self.claim_frame(size, mask, at_once or not first)
             if frame == NULL:
-                if first and not at_once:
+                if first:
                     return BACK_PRESSURED
-                frame = self.overflow.claim(size, mask)
-                if frame == NULL:
-                    # Out of memory (the list's limit exceeds max_payload). The message is lost and counted;
-                    # receivers forget its pieces at the next FLAG_FIRST.
-                    self.statistics.drops += 1
-                    return PUBLISHED
+                # Out of memory (the list's limit exceeds max_payload). The message is lost and counted;
+                # receivers forget its pieces at the next FLAG_FIRST.
+                self.statistics.drops += 1
+                return PUBLISHED
             if done + piece < view.tail_size:
                 memset(frame, 0, sizeof(FrameHeader))
                 frame.kind = KIND_CHUNK
@@ -347,8 +361,7 @@ cdef class Router(FrameHandler):
                 memcpy(<uint8_t *> frame + fixed + view.subject_size + 1, view.tail + done, piece)
             frame.length = <uint32_t> size
             frame.body_size = <uint32_t> body
-            if self.overflow.first == NULL:
-                self.outbound.commit(size, mask)
+            self.commit_frame(size, mask)
             first = False
             done += piece
             if done == view.tail_size:
@@ -479,9 +492,7 @@ cdef class Router(FrameHandler):
         """The chosen member is gone: give the message to another worker's member, once."""
         cdef Route *route
         cdef RouteGroup *group
-        cdef FrameHeader *frame
-        cdef uint64_t mask = 0, body, size
-        cdef uint8_t *text
+        cdef uint64_t mask = 0
         cdef uint32_t i
         if flags & FLAG_REDIRECTED:
             self.statistics.drops += 1
@@ -497,30 +508,11 @@ cdef class Router(FrameHandler):
         if mask == 0:
             self.statistics.drops += 1
             return
-        if view.tail_size + view.subject_size + 1 > self.chunk_size:
-            self.write_chunked(view, mask, FLAG_REDIRECTED, True)
+        # Draining may not wait for the ring: what does not fit goes into the overflow list.
+        if self.write_frame(view, mask, FLAG_REDIRECTED, True) == PUBLISHED:
             self.statistics.redirects += 1
-            return
-        body = view.subject_size + 1 + view.tail_size
-        size = (sizeof(FrameHeader) + sizeof(QueuePick) + body + 7) & ~(<uint64_t> 7)
-        frame = NULL
-        if self.overflow.first == NULL:
-            frame = self.outbound.claim(size)
-        if frame == NULL:
-            frame = self.overflow.claim(size, mask)
-            if frame == NULL:
-                self.statistics.drops += 1
-                return
-        frame.length = <uint32_t> size
-        frame.body_size = <uint32_t> body
-        self.fill_frame(frame, view, mask, FLAG_REDIRECTED)
-        text = <uint8_t *> (frame + 1) + sizeof(QueuePick)
-        memcpy(text, view.subject, view.subject_size)
-        text[view.subject_size] = 32
-        memcpy(text + view.subject_size + 1, view.tail, view.tail_size)
-        if self.overflow.first == NULL:
-            self.outbound.commit(size, mask)
-        self.statistics.redirects += 1
+        else:
+            self.statistics.drops += 1
 
     cdef void forget_producer(self, int worker) noexcept:
         """A worker died: drop the pieces of a message it did not finish."""

@@ -13,7 +13,6 @@ cdef enum:
     # Why the input of a client is not parsed at the moment; any bit set: parked.
     PARKED_RING_FULL = 1  # its message waits for space in the own ring
     PARKED_LEAVING = 2  # its UNSUB of a queue group's last member is not finished
-    PARKED_PRESSURE = 4  # paused for a congested subscriber
 
     CLOSING_NONE = 0
     CLOSING_FLUSH = 1  # write what is pending (an -ERR), then close

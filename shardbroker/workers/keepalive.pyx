@@ -12,7 +12,7 @@ interval; `ping_max` unanswered ones make the connection stale at the next inter
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memset
 
-from shardbroker.workers.client cimport CLOSING_FLUSH, Client
+from shardbroker.workers.client cimport Client
 from shardbroker.workers.connections cimport Connections
 from shardbroker.workers.session cimport client_label
 

@@ -49,11 +49,9 @@ from shardbroker.workers.moving cimport Moving
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
-cdef uint16_t REASON_PARSE_ERROR = CLOSE_REASONS.index("Parse Error")
 cdef uint16_t REASON_PROTOCOL_VIOLATION = CLOSE_REASONS.index("Protocol Violation")
 cdef uint16_t REASON_CONTROL_LINE = CLOSE_REASONS.index("Maximum Control Line Exceeded")
 cdef uint16_t REASON_PAYLOAD = CLOSE_REASONS.index("Maximum Message Payload Exceeded")
-cdef uint16_t REASON_CLIENT_CLOSED = CLOSE_REASONS.index("Client Closed")
 
 cdef enum:
     # Output after which it is written in the middle of a parse, and after which a client yields, in bytes
