@@ -13,13 +13,9 @@ from shardbroker.storage.frame cimport (
     FRAME_MAGIC,
     FRAME_MESSAGES,
     FRAME_RELOCATED,
-    FORMAT_VERSION,
     RECORD_HEAD_SIZE,
-    SEGMENT_HEAD_SIZE,
-    SEGMENT_MAGIC,
     FrameHead,
     RecordHead,
-    SegmentHead,
 )
 
 
@@ -71,27 +67,11 @@ cdef inline bint frame_head_is_good(const FrameHead *head) noexcept nogil:
     )
 
 
-cdef inline bint segment_head_is_good(const SegmentHead *head) noexcept nogil:
-    """Magic, version and checksum; 64 bytes are read."""
-    return (
-        head.magic == SEGMENT_MAGIC
-        and head.version == FORMAT_VERSION
-        and head.head_crc
-        == crc32c(0, <const uint8_t *> head + CRC_COVERS_FROM, SEGMENT_HEAD_SIZE - CRC_COVERS_FROM)
-    )
-
-
-cdef inline void seal_segment_head(SegmentHead *head) noexcept nogil:
-    """Fill the checksum of a segment's head."""
-    head.head_crc = crc32c(0, <const uint8_t *> head + CRC_COVERS_FROM, SEGMENT_HEAD_SIZE - CRC_COVERS_FROM)
-
-
-cdef inline uint32_t body_crc_of(const FrameHead *head) noexcept nogil:
-    """The checksum of the body behind `head`, which must be there in full; records are walked by their sizes.
+cdef inline uint32_t body_crc_of(const FrameHead *head, const uint8_t *body) noexcept nogil:
+    """The checksum of a body, which must be there in full; records are walked by their sizes.
 
     A record whose size is nonsense ends the walk: the result is then wrong, as it should be.
     """
-    cdef const uint8_t *body = <const uint8_t *> head + FRAME_HEAD_SIZE
     cdef uint64_t at = 0
     cdef uint32_t crc = 0
     cdef const RecordHead *record
@@ -113,7 +93,7 @@ cdef inline void seal_head(FrameHead *head) noexcept nogil:
 
 cdef inline void seal_frame(FrameHead *head) noexcept nogil:
     """Fill both checksums of a frame that lies in one piece; its records must be sealed."""
-    head.body_crc = body_crc_of(head)
+    head.body_crc = body_crc_of(head, <const uint8_t *> head + FRAME_HEAD_SIZE)
     seal_head(head)
 
 

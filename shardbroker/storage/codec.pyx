@@ -4,7 +4,7 @@ Nothing on the path of a message comes here; that uses the inlined functions of 
 Both sides share those functions, so there is one place where the rules of frame.pxd are written as code.
 """
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from shardbroker.storage.frame cimport (
     RECORD_SCHEDULE,
     padded,
 )
+from shardbroker.storage.segment_head import SegmentHead
 
 MESSAGES = FRAME_MESSAGES
 DELETE = FRAME_DELETE
@@ -52,16 +53,15 @@ MARKER = RECORD_MARKER
 SCHEDULE = RECORD_SCHEDULE
 FRAME_HEAD_BYTES = FRAME_HEAD_SIZE
 RECORD_HEAD_BYTES = RECORD_HEAD_SIZE
-SEGMENT_HEAD_BYTES = SEGMENT_HEAD_SIZE
 
 
 class DamagedFrame(ShardbrokerError):
-    """The bytes given are not one whole and right frame, or segment head."""
+    """The bytes given are not one whole and right frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One stored message. `time_ns` is wall clock."""
+    """One stored message. `time_ns` is wall clock; `ttl_s` 0: no time of its own."""
 
     sequence: int
     subject: bytes
@@ -69,6 +69,7 @@ class Record:
     headers: bytes = b""
     time_ns: int = 0
     flags: int = 0
+    ttl_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +90,6 @@ class Frame:
     records: tuple = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The head of a segment file."""
-
-    log_id: int
-    base: int
-    first_index: int
-    capacity: int
-    term: int
-    previous_crc: int
-    created_ns: int
-
-
-def checksum(bytes data, uint32_t seed=0) -> int:
-    """CRC-32C of `data`, or the continuation of `seed`, a former result."""
-    return crc32c(seed, <const char *> data, len(data))
-
-
 def build_record(record: Record) -> bytes:
     """The bytes of one sealed record. Raises OverflowError for fields that do not fit."""
     cdef RecordHead head
@@ -122,7 +105,7 @@ def build_record(record: Record) -> bytes:
     head.payload_size = len(payload)
     head.subject_size = len(subject)
     head.flags = record.flags
-    head.reserved = 0
+    head.ttl_s = record.ttl_s
     memcpy(out, &head, RECORD_HEAD_SIZE)
     memcpy(out + RECORD_HEAD_SIZE, <char *> subject, len(subject))
     memcpy(out + RECORD_HEAD_SIZE + len(subject), <char *> headers, len(headers))
@@ -168,29 +151,7 @@ def build_frame(
 
 def segment_head(log_id, base, first_index, capacity, term=1, previous_crc=0, created_ns=0) -> bytes:
     """The sealed head of a segment file."""
-    cdef SegmentHead head
-    memset(&head, 0, SEGMENT_HEAD_SIZE)
-    head.magic = SEGMENT_MAGIC
-    head.version = FORMAT_VERSION
-    head.log_id = log_id
-    head.base = base
-    head.first_index = first_index
-    head.capacity = capacity
-    head.term = term
-    head.previous_crc = previous_crc
-    head.created_ns = created_ns
-    seal_segment_head(&head)
-    return (<char *> &head)[:SEGMENT_HEAD_SIZE]
-
-
-def parse_segment_head(bytes data) -> Segment:
-    """Raises DamagedFrame."""
-    cdef const SegmentHead *head = <const SegmentHead *> <const char *> data
-    if len(data) < SEGMENT_HEAD_SIZE or not segment_head_is_good(head):
-        raise DamagedFrame("not a segment head of this version")
-    return Segment(
-        head.log_id, head.base, head.first_index, head.capacity, head.term, head.previous_crc, head.created_ns
-    )
+    return SegmentHead(log_id, base, first_index, capacity, term, previous_crc, created_ns).encode()
 
 
 def parse_frame(bytes data) -> Frame:
@@ -203,7 +164,7 @@ def parse_frame(bytes data) -> Frame:
         raise DamagedFrame("not a frame head")
     if FRAME_HEAD_SIZE + <uint64_t> head.body_size > <uint64_t> len(data):
         raise DamagedFrame("the frame is longer than what is there")
-    if head.body_crc != body_crc_of(head):
+    if head.body_crc != body_crc_of(head, <const uint8_t *> start + FRAME_HEAD_SIZE):
         raise DamagedFrame("the checksum of the body is wrong")
     records = []
     if has_records(head.kind):
@@ -234,4 +195,5 @@ cdef object record_value(const RecordHead *record):
         headers[: record.header_size],
         record.time_ns,
         record.flags,
+        record.ttl_s,
     )

@@ -1,0 +1,54 @@
+"""A sink that keeps all it is told as Python values: for tests and tools, not for large logs."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from shardbroker.storage.codec cimport record_value
+from shardbroker.storage.frame cimport FrameHead, RecordHead
+from shardbroker.storage.log_scan cimport LogSink
+
+
+cdef class CollectingSink(LogSink):
+    """`records`: (kind, frame index, Record, position). `frames`: (kind, index, body, position).
+
+    `lost`: (first, last, reason). `beats`: bytes done at each sign of life.
+    """
+
+    cdef readonly list records, frames, lost, beats
+
+    def __init__(self):
+        self.wants_beat = True
+        self.records = []
+        self.frames = []
+        self.lost = []
+        self.beats = []
+
+    cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
+        self.records.append((frame.kind, frame.index, record_value(record), position))
+        return 0
+
+    cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
+        self.frames.append((frame.kind, frame.index, (<const char *> body)[: frame.body_size], position))
+        return 0
+
+    cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:
+        self.lost.append((first_sequence, last_sequence, reason))
+        return 0
+
+    cdef int on_progress(self, uint64_t bytes_done) except -1:
+        self.beats.append(bytes_done)
+        return 0
+
+
+cdef class CountingSink(LogSink):
+    """Counts records and their bytes: what a scan costs by itself, and for tools."""
+
+    cdef readonly uint64_t records, record_bytes, frames
+
+    cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
+        self.records += 1
+        self.record_bytes += record.size
+        return 0
+
+    cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
+        self.frames += 1
+        return 0

@@ -1,0 +1,90 @@
+"""Reading a log back: every whole frame in order, and every loss told."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from shardbroker.storage.frame cimport FrameHead, RecordHead
+from shardbroker.storage.segment_window cimport SegmentWindow
+
+
+cdef class LogSink:
+    cdef public bint wants_beat  # on_progress is called, about every 8 MiB
+
+    # A record whose checksum is right. `position` is the log position of its head; the bytes are valid
+    # during the call. Where the frame's head was lost, `frame` is put together from what is around it.
+    cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1
+    # A frame without records; `position` is that of its head, the body is right.
+    cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1
+    # Sequences that were given and cannot be read. (0, 0): frames that are not messages, or nobody knows.
+    # (n, 0): from n on, and nobody knows how far.
+    cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1
+    cdef int on_progress(self, uint64_t bytes_done) except -1
+
+
+cdef struct PendingFrame:
+    FrameHead head
+    uint32_t segment
+    uint64_t offset
+
+
+cdef class LogScan:
+    cdef readonly uint32_t log_id
+    cdef readonly list segments  # SegmentFile
+    cdef list notes, lost
+    cdef LogSink sink
+    # The chain so far.
+    cdef bint started
+    cdef uint64_t last_index, last_sequence
+    cdef uint32_t last_crc, last_term
+    cdef uint64_t highest_sequence  # also of what is cut
+    cdef uint64_t body_last  # sequence of the last record of the body that was checked last
+    # Where the scan is.
+    cdef SegmentWindow window
+    cdef uint32_t number  # of the segment, from 0
+    cdef uint64_t base, end  # of that segment: log position; offset in the file behind its last frame's place
+    cdef uint64_t bytes_done, next_beat
+    # A hole whose sequences are not all known yet.
+    cdef bint gap_open
+    cdef uint64_t gap_from  # the first sequence in it
+    cdef object gap_reason
+    # Looking ahead for what is known durable; never goes back.
+    cdef SegmentWindow ahead
+    cdef uint32_t ahead_number
+    cdef uint64_t ahead_offset, ahead_end, ahead_base, known_durable, garbage_end
+    cdef bint ahead_open
+    cdef uint64_t trial_budget  # bytes of checksums that may still be tried in vain
+    # Frames of an atomic batch whose commit was not seen yet.
+    cdef PendingFrame *pending
+    cdef uint32_t pending_count, pending_capacity
+    cdef SegmentWindow again
+    cdef int again_number
+
+    cdef int enter(self, uint32_t number) except -1
+    cdef uint64_t end_of(self, uint32_t number, uint64_t size)
+    cdef int scan_segment(self, uint64_t *at) except -1
+    cdef int try_frame(self, uint64_t *at) except -1
+    cdef bint is_next(self, const FrameHead *head) noexcept
+    cdef bint is_later(self, const FrameHead *head) noexcept
+    cdef int leave(self) except -1
+    cdef int open_gap(self, uint64_t offset) except -1
+    cdef bint spend_trial(self, uint64_t size) noexcept
+    cdef int look_at(self, uint32_t number) except -1
+    cdef object finish(self, uint64_t offset)
+    cdef int take_cut(self, const FrameHead *head, uint64_t offset) except -1
+    cdef int skip_hole(self, uint64_t *at) except -1
+    cdef int close_gap(self, const FrameHead *head) except -1
+    cdef int tell_lost(self, uint64_t first, uint64_t last, object reason) except -1
+    cdef int accept(self, const FrameHead *head, const uint8_t *body, uint64_t offset, bint good) except -1
+    cdef int deliver(
+        self, const FrameHead *head, const uint8_t *body, uint64_t position, bint good
+    ) except -1
+    cdef int deliver_damaged(self, const FrameHead *head, const uint8_t *body, uint64_t position) except -1
+    cdef int salvage(self, uint64_t first, uint64_t last, const FrameHead *following) except -1
+    cdef int keep_pending(self, const FrameHead *head, uint64_t offset) except -1
+    cdef int deliver_pending(self) except -1
+    cdef int settle_pending(self, const FrameHead *head) except -1
+    cdef uint64_t next_head(
+        self, SegmentWindow window, uint64_t offset, uint64_t end, FrameHead *found
+    ) except? 1
+    cdef uint64_t good_record(self, SegmentWindow window, uint64_t offset, uint64_t end) except? 1
+    cdef bint is_durable(self, uint64_t index, uint64_t offset) except -1
+    cdef int beat(self, uint64_t offset) except -1
