@@ -6,27 +6,38 @@ of the storage it came from, and does not hold the stream's configuration, which
 
 `ArchiveWriter` takes the parts in that order and gives chunks of the size that the receiver asked for.
 `ArchiveReader` is fed chunks and gives events, one at a time: neither ever holds more than a message and a
-few blocks. What is read comes from outside, so every size is compared with a limit before room is made for
-it, and the order is checked as nats-server checks it. Both are pure; times are the caller's.
+few blocks. It also reads what nats-server 2.10 to 2.14 wrote (archive_older.py). What is read comes from
+outside, so every size is compared with a limit before room is made for it, and the order is checked as
+nats-server checks it. Both are pure; times are the caller's.
 
 A consumer's record stays JSON here. Its form, and the rest of the format: docs/internals/backup_archive.md.
 Source: ADR "JetStream Stream Backup and Restore V2", and backups of nats-server 2.15.1.
 """
 
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import orjson
 
-from shardbroker.errors import ShardbrokerError
+from shardbroker.jetstream.archive_events import (
+    ZERO_TIME,
+    ArchiveConsumer,
+    ArchiveEnd,
+    ArchiveError,
+    ArchiveEvent,
+    ArchiveMessage,
+    ArchiveState,
+    check_subject,
+    consumer_name,
+    decode_object,
+    printable,
+)
+from shardbroker.jetstream.archive_older import OlderArchive, is_older
 from shardbroker.storage.s2 import BLOCK_SIZE_MAX, Decoder, Encoder, S2Error
 
 MAGIC = b"NATSARC1"
 STATE_NAME = b"state.json"
 CONSUMER_PREFIX = b"consumers/"
 END_MARK = bytes(5)  # an entry without name, whose numbers are all 0
-ZERO_TIME = "0001-01-01T00:00:00Z"  # what Go's time without value looks like in JSON
 NAME_SIZE_MAX = 1 << 20  # nats-server's own limit for the name of an entry
 # A record lists every message that waits for an acknowledgement, about 60 bytes each: room for a million.
 METADATA_SIZE_MAX = 64 << 20
@@ -35,56 +46,7 @@ CHUNK_SIZE_MIN = 1 << 10
 CHUNK_SIZE_MAX = 1 << 20
 U64_END = 1 << 64
 HEADER_FIELDS = 5  # length of name, time, sequence, size of headers, size of payload
-# A name with one of these could leave its place on the wire or in a file system.
-BAD_IN_SUBJECT = re.compile(rb"[ \t\r\n\x00]")
-BAD_IN_CONSUMER = re.compile(rb"[ \t\r\n\f\x00.*>/\\]")
-TAR_MARK = b"ustar"  # at TAR_MARK_AT in the first header of an archive of nats-server 2.14 and older
-TAR_MARK_AT = 257
-
-
-class ArchiveError(ShardbrokerError):
-    """An archive that cannot be restored. The text is for the answer "restore failed: ...", in nats-server's
-    words where it has some."""
-
-
-class ArchiveState(NamedTuple):
-    """The stream's state when the backup began. Event 1. Only the sequences bind: messages may be removed
-    while the backup runs, so `messages` and `bytes` are estimates."""
-
-    messages: int
-    bytes: int
-    first_seq: int  # the first message's, or last_seq + 1 if there is none; both 0 if there never was one
-    last_seq: int
-    first_ts: str = ZERO_TIME  # RFC 3339, UTC
-    last_ts: str = ZERO_TIME
-    num_subjects: int = 0
-    num_deleted: int = 0
-    consumer_count: int = 0  # of the consumers in the archive
-
-
-class ArchiveConsumer(NamedTuple):
-    """One consumer, `consumer_count` times after the state. `record` is JSON with "config" and "state"."""
-
-    name: str
-    time_ns: int  # of the backup, not of the consumer
-    record: bytes
-
-
-class ArchiveMessage(NamedTuple):
-    """One message. Missing sequences between two are deleted messages."""
-
-    sequence: int
-    time_ns: int
-    subject: bytes
-    headers: bytes  # the whole block with its blank line, or b""
-    payload: bytes
-
-
-class ArchiveEnd(NamedTuple):
-    """The archive is whole. Sequences up to the state's `last_seq` that did not come are deleted messages."""
-
-
-ArchiveEvent = ArchiveState | ArchiveConsumer | ArchiveMessage | ArchiveEnd
+MAGIC_JUDGED_SIZE = 512  # so many bytes tell an older archive from what is none
 
 
 class ArchiveWriter:
@@ -153,6 +115,7 @@ class ArchiveReader:
         self._plain = bytearray()  # decoded, from the entry on that is read next
         self._at = 0  # how much of it is read
         self._magic_seen = False
+        self._older: OlderArchive | None = None  # if the archive is one of nats-server 2.14 or before
         self._state: ArchiveState | None = None
         self._consumers_left = 0
         self._last_sequence = 0
@@ -195,6 +158,8 @@ class ArchiveReader:
             if self._at < len(self._plain):
                 raise ArchiveError("the archive goes on after its end mark")
             return None
+        if self._older is not None:
+            return self._take_older()
         header = self._read_header()
         if header is None:
             return None
@@ -218,8 +183,7 @@ class ArchiveReader:
             return ArchiveEnd()
         if sequence <= self._last_sequence:
             raise ArchiveError(f"message sequence {sequence} out of order")
-        if not name or BAD_IN_SUBJECT.search(name):
-            raise ArchiveError(f"message sequence {sequence} has no valid subject: {printable(name)}")
+        check_subject(sequence, name)
         self._last_sequence = sequence
         return ArchiveMessage(sequence, time_ns, name, headers, payload)
 
@@ -228,16 +192,29 @@ class ArchiveReader:
         if len(self._plain) < len(MAGIC):
             return False
         if not self._plain.startswith(MAGIC):
-            if len(self._plain) < TAR_MARK_AT + len(TAR_MARK):
+            if len(self._plain) < MAGIC_JUDGED_SIZE:
                 return False
-            if self._plain[TAR_MARK_AT:].startswith(TAR_MARK):
-                raise ArchiveError(
-                    "an archive of nats-server 2.14 or older: restore it there, back up with 2.15"
-                )
-            raise ArchiveError("not a stream's backup")
+            if not is_older(self._plain):
+                raise ArchiveError("not a stream's backup")
+            self._older = OlderArchive(self._max_payload, self._metadata_size_max)
+            self._magic_seen = True
+            return True
         self._at = len(MAGIC)
         self._magic_seen = True
         return True
+
+    def _take_older(self) -> ArchiveEvent | None:
+        """The next event of an archive in the older form."""
+        event, self._at = self._older.take(self._plain, self._at)
+        if isinstance(event, ArchiveEnd):
+            self._ended = True
+            self._at = len(self._plain)  # the form pads its end
+        elif isinstance(event, ArchiveMessage):
+            if event.sequence <= self._last_sequence:
+                raise ArchiveError(f"message sequence {event.sequence} out of order")
+            self._check_sizes(0, event.sequence, len(event.headers), len(event.payload))
+            self._last_sequence = event.sequence
+        return event
 
     def _read_header(self) -> tuple[int, int, int, int, int, int] | None:
         """Where the name begins, then the numbers of the entry at `_at`; None if they are not all here."""
@@ -288,17 +265,13 @@ class ArchiveReader:
         short = name.removeprefix(CONSUMER_PREFIX)
         if not name.startswith(CONSUMER_PREFIX) or sequence:
             raise ArchiveError(f"expected consumer, found {printable(name)}")
-        if not short or BAD_IN_CONSUMER.search(short):
-            raise ArchiveError(f"a consumer with the invalid name {printable(short)}")
-        fields = decode_object(text=record, what=f"consumer {printable(short)}")
+        text = consumer_name(short)
+        fields = decode_object(record, f"consumer {printable(short)}")
         for part in ("config", "state"):
             if not isinstance(fields.get(part), dict):
                 raise ArchiveError(f"consumer {printable(short)} is missing {part}")
         self._consumers_left -= 1
-        try:
-            return ArchiveConsumer(short.decode(), time_ns, record)
-        except UnicodeDecodeError:
-            raise ArchiveError(f"a consumer with the invalid name {printable(short)}") from None
+        return ArchiveConsumer(text, time_ns, record)
 
 
 def encode_header(name_size: int, time_ns: int, sequence: int, headers_size: int, payload_size: int) -> bytes:
@@ -351,19 +324,3 @@ def decode_state(text: bytes) -> ArchiveState:
     if not never_used and state.messages > span:
         raise ArchiveError("invalid stream state: message count exceeds sequence range")
     return state
-
-
-def decode_object(text: bytes, what: str) -> dict[str, object]:
-    """A JSON object; ArchiveError names `what` if it is none."""
-    try:
-        fields = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ArchiveError(f"error in {what}: {error}") from None
-    if not isinstance(fields, dict):
-        raise ArchiveError(f"error in {what}: not an object")
-    return fields
-
-
-def printable(name: bytes) -> str:
-    """A name from outside, short, in quotes and without control characters, for the text of an error."""
-    return orjson.dumps(name[:80].decode("utf-8", "replace")).decode()
