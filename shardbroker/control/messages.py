@@ -7,6 +7,8 @@ fields in order as a JSON list.
 
     acceptor -> worker   Attach, TakeSocket, PeerDown, PeerUp, LameDuck, Stop, Query, ReopenLog
     worker -> acceptor   Ready, PeerDownDone, MoveSocket, Answer
+    acceptor -> writer   WriterAttach, WriterPeer, Fence, Stop
+    writer -> acceptor   WriterReady, WriterFailed, WriterReport, LaneBroken, Fenced
 
 How a worker lives (the acceptor's side is acceptor/supervisor.py):
 
@@ -156,9 +158,81 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class WriterAttach:
+    """First message to the stream-writer. Descriptors: board, log table, the writer's doorbell; then lane and
+    doorbell of worker 0, 1, ...
+
+    ``term`` is 0 at the first start, which raises the store's term. A writer that takes over from a dead one
+    goes on at what is in the lanes and leaves the term alone.
+    """
+
+    worker_count: int
+    lane_size: int  # bytes of data of each lane
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriterPeer:
+    """A successor has begun in this worker's slot. Descriptor: its doorbell. The lane is the same."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """That worker is dead for certain: store all that it published, then say Fenced."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriterReady:
+    """The store is open. ``logs``: for each log {"log_id", "metadata": text or null, "damaged": reason or
+    null, "segments": [[base, first index, capacity, bytes of the file], ...]}."""
+
+    term: int
+    probe_us: int  # the median of some syncs
+    store_path: str
+    logs: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class WriterFailed:
+    """The store cannot be opened; the text says what to do. The writer ends."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriterReport:
+    """For the acceptor's log. ``level``: "info", "warn" or "error"."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneBroken:
+    """That worker's lane holds garbage: nothing of it is read until it is fenced, so it should be ended."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """All that the dead worker published is stored or refused, and the store's term is ``term`` from here on.
+    ``whole`` 0: its lane was broken, what came after the garbage was given up and has no status."""
+
+    worker: int
+    term: int
+    whole: int
+
+
 Message = (
     Attach | TakeSocket | PeerDown | PeerUp | LameDuck | Stop | Query | ReopenLog
     | Ready | PeerDownDone | MoveSocket | Answer
+    | WriterAttach | WriterPeer | Fence | WriterReady | WriterFailed | WriterReport | LaneBroken | Fenced
 )  # fmt: skip
 
 #: The index is the kind on the wire. Only append.
@@ -175,6 +249,14 @@ _CLASSES: tuple[type, ...] = (
     PeerDownDone,
     MoveSocket,
     Answer,
+    WriterAttach,
+    WriterPeer,
+    Fence,
+    WriterReady,
+    WriterFailed,
+    WriterReport,
+    LaneBroken,
+    Fenced,
 )
 _KINDS = {cls: kind for kind, cls in enumerate(_CLASSES)}
 _NAMES = {cls: tuple(cls.__dataclass_fields__) for cls in _CLASSES}

@@ -1,0 +1,202 @@
+"""Appending to one log: which frame may come next, into which file it goes, and what a failure leaves.
+
+A cycle of the write loop calls `begin_cycle`, then `take` for each frame, then `flush`, then perhaps `sync`.
+Three tails say how far the log is: with this cycle, before it, and durably. A write that fails takes the log
+back to where the cycle began; a failed sync takes it back to what is durable, and the segment is used no more,
+for the kernel may have dropped the pages and call them clean. The owner starts again behind the durable frame;
+everything that it had in flight finds a gap in the index and is refused.
+"""
+
+import errno as errors
+
+from cpython.exc cimport PyErr_Clear
+from libc.errno cimport EIO, ENOMEM, ENOSPC
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from posix.uio cimport iovec
+
+from shardbroker.shm.append_lane cimport (
+    STATUS_ERRNO,
+    STATUS_FAULTY,
+    STATUS_REFUSED,
+    STATUS_WAITING,
+    LaneRecord,
+)
+from shardbroker.storage.frame cimport (
+    FRAME_DELETE,
+    FRAME_CHECKPOINT,
+    FRAME_PURGE,
+    FRAME_SKIP,
+    SEGMENT_HEAD_SIZE,
+    FrameHead,
+)
+from shardbroker.streamwriter.file_calls cimport FileCalls
+
+from shardbroker.storage.segment_head import SegmentHead
+
+cdef int NO_ROOM_LEFT = errors.EDQUOT
+#: The file is there, but it is not what its name says.
+cdef int DAMAGED = errors.EUCLEAN
+
+
+cdef class LogFile:
+
+    def __cinit__(self, uint32_t log_id, store, FileCalls calls):
+        self.log_id = log_id
+        self.store = store
+        self.calls = calls
+        self.fd = -1
+
+    def __dealloc__(self):
+        free(self.parts)
+
+    cdef void begin_cycle(self) noexcept:
+        self.before = self.tail
+        self.touched = True
+        self.wants_sync = False
+        self.error = 0
+        self.new_frames = self.new_bytes = self.new_syncs = 0
+
+    cdef uint32_t take(self, const LaneRecord *record, const FrameHead *head, uint8_t *frame) noexcept:
+        """Take a sound frame into this cycle; STATUS_WAITING: taken, else what is to be answered."""
+        cdef uint64_t size = record.body_size
+        cdef int error
+        if self.error:
+            return STATUS_ERRNO + self.error
+        if record.segment < self.failed_below:
+            return STATUS_REFUSED
+        if self.tail.known:
+            if head.index != self.tail.index + 1 or head.term < self.tail.term:
+                return STATUS_REFUSED
+            if record.position < self.tail.position or record.segment < self.base:
+                return STATUS_FAULTY
+            if self.tail.crc and (
+                head.previous_crc != self.tail.crc
+                or (record.position != self.tail.position and record.position != record.segment)
+            ):
+                return STATUS_FAULTY
+        if self.fd < 0 or self.base != record.segment:
+            error = self.open_segment(record, head)
+            if error:
+                if error == -1:
+                    return STATUS_FAULTY
+                self.fail(error)
+                return STATUS_ERRNO + error
+        if record.position - self.base > self.capacity or size > self.capacity - (record.position - self.base):
+            return STATUS_FAULTY
+        if not self.add_part(frame, size, SEGMENT_HEAD_SIZE + record.position - self.base):
+            self.fail(ENOMEM)
+            return STATUS_ERRNO + ENOMEM
+        if self.error:
+            return STATUS_ERRNO + self.error
+        self.tail.known = True
+        self.tail.index = head.index
+        self.tail.position = record.position + size
+        self.tail.term = head.term
+        self.tail.crc = head.head_crc
+        self.new_frames += 1
+        self.new_bytes += size
+        return STATUS_WAITING
+
+    cdef bint add_part(self, uint8_t *frame, uint64_t size, uint64_t offset) noexcept:
+        cdef iovec *grown
+        if self.part_count and offset != self.part_start + self.part_bytes and self.flush():
+            return True  # `error` says why nothing more is written in this cycle
+        if self.part_count == self.part_room:
+            grown = <iovec *> realloc(self.parts, (2 * self.part_room + 16) * sizeof(iovec))
+            if grown == NULL:
+                return False
+            self.parts = grown
+            self.part_room = 2 * self.part_room + 16
+        if self.part_count == 0:
+            self.part_start = offset
+            self.part_bytes = 0
+        self.parts[self.part_count].iov_base = frame
+        self.parts[self.part_count].iov_len = size
+        self.part_count += 1
+        self.part_bytes += size
+        return True
+
+    cdef int flush(self) noexcept:
+        """Hand what was taken to the kernel; 0 or the errno, which has failed the cycle for this log."""
+        cdef int error, count = self.part_count
+        if count == 0:
+            return self.error
+        self.part_count = 0
+        self.dirty = True
+        error = self.calls.write(self.fd, self.parts, count, self.part_start)
+        if error:
+            if error != ENOSPC and error != NO_ROOM_LEFT:
+                self.failed_below = self.base + 1
+            self.fail(error)
+        return error
+
+    cdef int sync(self) noexcept:
+        """Make all that was written durable; 0 or the errno, after which only `durable` holds."""
+        cdef int error = self.flush()
+        if error or not self.dirty:
+            return error
+        self.new_syncs += 1
+        error = self.calls.sync(self.fd)
+        if error:
+            self.failed_below = self.base + 1
+            self.before = self.durable
+            self.fail(error)
+            self.dirty = False
+            self.close_segment()
+            return error
+        self.dirty = False
+        self.durable = self.before = self.tail
+        return 0
+
+    cdef void fail(self, int error) noexcept:
+        """This cycle stores nothing of the log beyond `before`."""
+        self.error = error
+        self.part_count = 0
+        self.tail = self.before
+
+    cdef int open_segment(self, const LaneRecord *record, const FrameHead *head) noexcept:
+        """Have the record's segment open; 0, an errno, or -1 for a record that asks nonsense."""
+        cdef int error
+        # The segment before must be safe first: nobody opens it again to sync it.
+        error = self.sync()
+        if error:
+            return error
+        self.close_segment()
+        try:
+            opened = self.store.open_segment(self.log_id, record.segment)
+            if opened is None:
+                if record.position != record.segment or record.capacity < record.body_size:
+                    return -1
+                opened = self.create_segment(record, head)
+            self.fd = opened[0]
+            if opened[1] is None:
+                self.close_segment()
+                return DAMAGED
+            self.base = record.segment
+            self.capacity = opened[1].capacity
+        except OSError as failure:
+            return failure.errno or EIO
+        return 0
+
+    cdef object create_segment(self, const LaneRecord *record, const FrameHead *head):
+        made = SegmentHead(
+            self.log_id, record.segment, head.index, record.capacity, head.term, head.previous_crc, head.time_ns
+        )
+        try:
+            return self.store.create_segment(made), made
+        except OSError as failure:
+            urgent = head.kind in (FRAME_DELETE, FRAME_PURGE, FRAME_CHECKPOINT, FRAME_SKIP)
+            if failure.errno not in (errors.ENOSPC, errors.EDQUOT) or not urgent:
+                raise
+        # What frees room must get through.
+        self.store.give_reserve()
+        return self.store.create_segment(made, sparse=True), made
+
+    cdef void close_segment(self) noexcept:
+        if self.fd >= 0:
+            try:
+                self.store.disk.close(self.fd)
+            except OSError:
+                PyErr_Clear()
+            self.fd = -1

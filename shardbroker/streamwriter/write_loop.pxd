@@ -1,0 +1,56 @@
+"""The stream-writer's cycle: take, write, sync once, answer."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from shardbroker.shm.append_lane cimport LaneConsumer, LaneRecord
+from shardbroker.shm.offsets cimport WORKERS_MAX
+from shardbroker.streamwriter.file_calls cimport FileCalls
+from shardbroker.streamwriter.log_file cimport LogFile
+
+cdef struct Entry:
+    LaneRecord *record  # in the lane
+    uint64_t index  # of the frame; 0: it waits for its log's sync, or for all
+    int log  # place in `touched`; -1: all logs
+
+@cython.final
+cdef class WriteLoop:
+    cdef readonly FileCalls calls
+    cdef object store
+    cdef object on_fault  # on_fault(kind, log id, errno)
+    cdef dict logs  # log id -> LogFile
+    cdef list touched  # LogFiles of this cycle
+    cdef dict unsynced  # log id -> LogFile written without a sync
+    cdef list lanes  # LaneConsumer or None, by worker
+    cdef Entry *entries  # records that are answered at the end of the cycle
+    cdef int entry_count
+    cdef int entry_room
+    cdef uint8_t *board
+    cdef uint8_t *rows  # the log table
+    cdef uint64_t row_count
+    cdef uint64_t *sleeping_cell
+    cdef uint64_t rung[WORKERS_MAX]  # the sleeping epoch each worker was last rung in
+    cdef int doorbells[WORKERS_MAX]
+    cdef uint64_t resent[WORKERS_MAX]  # lane position before which records may have been stored by a predecessor
+    cdef bint sync_all  # a record of this cycle waits for all logs
+    cdef bint wants_cycle_sync  # some log waits for a sync
+    cdef readonly uint64_t cycles
+    cdef readonly uint64_t frames
+
+    cdef bint gather(self, int worker) noexcept
+    cdef void take(self, int worker, LaneRecord *place, uint64_t size, uint64_t position) noexcept
+    cdef uint32_t take_frame(self, int worker, LaneRecord *place, const LaneRecord *record, uint64_t position) noexcept
+    cdef uint32_t take_sync(self, LaneRecord *place, const LaneRecord *record) noexcept
+    cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept
+    cdef LogFile log_of(self, const LaneRecord *record)
+    cdef void adopt(self, LogFile log, uint8_t *row) noexcept
+    cdef LogFile touch(self, const LaneRecord *record)
+    cdef void add_touched(self, LogFile log) noexcept
+    cdef object remove(self, const LaneRecord *record)
+    cdef uint32_t erase(self, const LaneRecord *record) except? 0
+    cdef bint wait_for(self, LaneRecord *record, uint64_t index, int log) noexcept
+    cdef void write_and_sync(self) noexcept
+    cdef void answer(self) noexcept
+    cdef void store_row(self, LogFile log) noexcept
+    cdef uint8_t *row_of(self, uint32_t row) noexcept
+    cdef void ring_doorbell(self, int worker) noexcept

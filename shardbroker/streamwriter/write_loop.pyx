@@ -1,0 +1,523 @@
+"""One cycle of the stream-writer: everything the lanes hold by now, one sync a log, then the word to the owners.
+
+A cycle takes the records of all lanes in order, at most CYCLE_BYTES_MAX of each, so that no lane waits for
+another's flood. Frames are collected a log at a time and written from where they lie in the lane, without a
+copy. Then each log that somebody waits for is synced once, whatever number of frames it got: that is the group
+commit. Only then the records get their status, the log table its rows, and the lanes their `processed`
+position, in this order, so that an owner that sees the position sees all of it.
+
+Records in a lane are another process's memory. The head of each is copied before it is looked at, and its
+size is the one by which the lane's cursor moved.
+"""
+
+import errno as errors
+
+from libc.errno cimport EIO, ENOMEM, ENOSPC
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+from posix.unistd cimport write
+
+from shardbroker.shm.append_lane cimport (
+    LANE_CREATE,
+    LANE_ERASE,
+    LANE_FRAME,
+    LANE_INDEX,
+    LANE_METADATA,
+    LANE_NO_SYNC,
+    LANE_RECORD_SIZE,
+    LANE_RELEASE,
+    LANE_REMOVE,
+    LANE_SYNC,
+    STATUS_ERRNO,
+    STATUS_FAULTY,
+    STATUS_REFUSED,
+    STATUS_STORED,
+    STATUS_WAITING,
+    LaneConsumer,
+    LaneRecord,
+    lane_body,
+)
+from shardbroker.shm.atomics cimport (
+    fence_seq_cst,
+    load_acquire_u64,
+    monotonic_ns,
+    store_release_u32,
+    store_release_u64,
+)
+from shardbroker.shm.offsets cimport (
+    BOARD_WORKERS,
+    BOARD_WRITER_HEARTBEAT,
+    BOARD_WRITER_PID,
+    BOARD_WRITER_SLEEPING,
+    LANE_RELEASED,
+    LOG_BYTES,
+    LOG_DURABLE_INDEX,
+    LOG_DURABLE_POSITION,
+    LOG_ERROR,
+    LOG_FIGURES_START,
+    LOG_FRAMES,
+    LOG_ID,
+    LOG_LAST_CRC,
+    LOG_ROW_SIZE,
+    LOG_STORED_INDEX,
+    LOG_SYNCS,
+    LOG_TERM,
+    WORKER_ROW_SIZE,
+    WORKER_SLEEPING,
+    WORKERS_MAX,
+)
+from shardbroker.shm.ring cimport RingMap
+from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, FrameHead
+from shardbroker.streamwriter.file_calls cimport FileCalls
+from shardbroker.streamwriter.frame_check cimport frame_is_sound
+from shardbroker.streamwriter.log_file cimport LogFile
+
+cdef enum:
+    #: Bytes of one lane in one cycle: more would make the first wait for the last.
+    CYCLE_BYTES_MAX = 8 << 20
+
+#: Open segments. The descriptors of clean logs are closed beyond it.
+OPEN_FILES_MAX = 4096
+
+
+cdef class WriteLoop:
+    """`board` and `log_table` are addresses of mapped memory; `on_fault(what, log_id, errno)` is told of
+    failures, `log_id` 0 when it is none's."""
+
+    def __cinit__(self, store, uint64_t board, uint64_t log_table, uint64_t log_table_size, on_fault):
+        cdef int worker
+        self.store = store
+        self.calls = FileCalls(store.disk)
+        self.on_fault = on_fault
+        self.logs = {}
+        self.touched = []
+        self.unsynced = {}
+        self.lanes = [None] * WORKERS_MAX
+        self.board = <uint8_t *> board
+        self.rows = <uint8_t *> log_table
+        self.row_count = log_table_size // LOG_ROW_SIZE
+        self.sleeping_cell = <uint64_t *> (self.board + BOARD_WRITER_SLEEPING)
+        for worker in range(WORKERS_MAX):
+            self.doorbells[worker] = -1
+        self.wake()
+
+    def __dealloc__(self):
+        free(self.entries)
+
+    def attach(self, int worker, RingMap lane not None, int doorbell):
+        """Read this worker's lane from where its last reader ended."""
+        cdef LaneConsumer consumer = LaneConsumer(lane)
+        self.lanes[worker] = consumer
+        self.resent[worker] = load_acquire_u64(consumer.head_cell)
+        self.set_doorbell(worker, doorbell)
+
+    def set_doorbell(self, int worker, int doorbell):
+        """Ring here from now on; the descriptor stays the caller's."""
+        self.doorbells[worker] = doorbell
+        self.rung[worker] = 0
+
+    # --- the cycle ---------------------------------------------------------------------------------------
+
+    def cycle(self):
+        """Do what the lanes hold; True when there was something, so that it is worth to look again."""
+        cdef int worker
+        cdef bint found = False
+        cdef LaneConsumer lane
+        self.beat()
+        self.wants_cycle_sync = self.sync_all = False
+        for worker in range(WORKERS_MAX):
+            if self.lanes[worker] is not None and self.gather(worker):
+                found = True
+        if not found:
+            return False
+        self.cycles += 1
+        self.write_and_sync()
+        self.answer()
+        for worker in range(WORKERS_MAX):
+            lane = self.lanes[worker]
+            if lane is not None and lane.cursor != lane.processed:
+                lane.finish()
+                self.ring_doorbell(worker)
+        return True
+
+    cdef bint gather(self, int worker) noexcept:
+        cdef LaneConsumer lane = self.lanes[worker]
+        cdef LaneRecord *record
+        cdef uint64_t position, taken = 0
+        if not lane.pending():
+            return False
+        while taken < CYCLE_BYTES_MAX:
+            position = lane.cursor
+            record = lane.next()
+            if record == NULL:
+                break
+            taken += lane.cursor - position
+            self.take(worker, record, lane.cursor - position, position)
+        if lane.broken:
+            self.report("lane", worker, 0)
+        return taken > 0
+
+    cdef void take(self, int worker, LaneRecord *place, uint64_t size, uint64_t position) noexcept:
+        """One record; it gets its status now, or at the end of the cycle."""
+        cdef LaneRecord record = place[0]
+        cdef uint32_t status
+        cdef uint64_t body = (<uint64_t> record.body_size + 7) & ~(<uint64_t> 7)
+        if record.log_id == 0 and record.kind != LANE_SYNC or LANE_RECORD_SIZE + body + record.trailer_size > size:
+            status = STATUS_FAULTY
+        elif record.kind == LANE_FRAME:
+            status = self.take_frame(worker, place, &record, position)
+        elif record.kind == LANE_SYNC:
+            status = self.take_sync(place, &record)
+        else:
+            status = self.operate(&record, lane_body(place))
+        if status == STATUS_FAULTY:
+            self.report("record", worker, 0)
+        if status != STATUS_WAITING:
+            place.status = status
+
+    cdef uint32_t take_frame(
+        self, int worker, LaneRecord *place, const LaneRecord *record, uint64_t position
+    ) noexcept:
+        cdef uint8_t *frame = lane_body(place)
+        cdef FrameHead head
+        cdef LogFile log
+        cdef uint32_t status
+        if record.body_size < FRAME_HEAD_SIZE or record.row >= self.row_count:
+            return STATUS_FAULTY
+        head = (<FrameHead *> frame)[0]
+        if not frame_is_sound(record, &head, frame + FRAME_HEAD_SIZE):
+            return STATUS_FAULTY
+        log = self.touch(record)
+        if position < self.resent[worker] and log.durable.known and head.index <= log.durable.index:
+            return STATUS_STORED  # a predecessor stored it and died before it could say so
+        status = log.take(record, &head, frame)
+        if status != STATUS_WAITING:
+            return status
+        self.frames += 1
+        if not record.flags & LANE_NO_SYNC:
+            log.wants_sync = self.wants_cycle_sync = True
+        if not self.wait_for(place, head.index, log.place):
+            log.fail(ENOMEM)
+            return STATUS_ERRNO + ENOMEM
+        return STATUS_WAITING
+
+    cdef uint32_t take_sync(self, LaneRecord *place, const LaneRecord *record) noexcept:
+        cdef LogFile log
+        cdef int waits_for = -1
+        self.wants_cycle_sync = True
+        if record.log_id:
+            log = self.touch(record)
+            log.wants_sync = True
+            waits_for = log.place
+        else:
+            self.sync_all = True
+        return STATUS_WAITING if self.wait_for(place, 0, waits_for) else STATUS_ERRNO + ENOMEM
+
+    cdef bint wait_for(self, LaneRecord *record, uint64_t index, int log) noexcept:
+        cdef Entry *grown
+        if self.entry_count == self.entry_room:
+            grown = <Entry *> realloc(self.entries, (2 * self.entry_room + 64) * sizeof(Entry))
+            if grown == NULL:
+                return False
+            self.entries = grown
+            self.entry_room = 2 * self.entry_room + 64
+        self.entries[self.entry_count] = Entry(record, index, log)
+        self.entry_count += 1
+        return True
+
+    cdef void write_and_sync(self) noexcept:
+        """Write what was taken, then sync each log that somebody waits for."""
+        cdef LogFile log
+        if self.sync_all:
+            for log in self.unsynced.values():
+                if not log.touched:
+                    self.add_touched(log)
+            for log in self.touched:
+                log.wants_sync = True
+        for log in self.touched:
+            log.flush()
+        if self.wants_cycle_sync:
+            for log in self.touched:
+                if log.wants_sync and not log.error:
+                    log.sync()
+
+    cdef void answer(self) noexcept:
+        """Status of every record that waited, and the rows of the log table."""
+        cdef LogFile log
+        cdef Entry *entry
+        cdef int place, first_error = 0
+        for log in self.touched:
+            if log.error:
+                first_error = first_error or log.error
+                self.report("log", log.log_id, log.error)
+        for place in range(self.entry_count):
+            entry = &self.entries[place]
+            if entry.log < 0:
+                entry.record.status = STATUS_ERRNO + first_error if first_error else STATUS_STORED
+                continue
+            log = self.touched[entry.log]
+            if log.error and (entry.index == 0 or entry.index > log.tail.index):
+                entry.record.status = STATUS_ERRNO + log.error
+            else:
+                entry.record.status = STATUS_STORED
+        self.entry_count = 0
+        for log in self.touched:
+            self.store_row(log)
+            if log.dirty:
+                self.unsynced[log.log_id] = log
+            else:
+                self.unsynced.pop(log.log_id, None)
+            log.touched = False
+            if log.fd < 0 and not log.tail.known and not log.failed_below:
+                self.logs.pop(log.log_id, None)  # it took nothing: not worth remembering
+        self.touched.clear()
+
+    def sync_unsynced(self):
+        """Sync everything that was stored without; to be called every sync interval and at the end."""
+        cdef LogFile log
+        for log in list(self.unsynced.values()):
+            self.add_touched(log)
+            log.sync()
+        self.answer()
+
+    # --- logs --------------------------------------------------------------------------------------------
+
+    cdef LogFile log_of(self, const LaneRecord *record):
+        """The log's state; a log not seen yet begins where its row says that it is."""
+        cdef LogFile log = self.logs.get(record.log_id)
+        cdef uint8_t *row
+        if log is None:
+            if len(self.logs) % 256 == 255:
+                self.close_some()
+            log = LogFile(record.log_id, self.store, self.calls)
+            self.logs[record.log_id] = log
+            row = self.row_of(record.row)
+            if row != NULL and (<uint32_t *> (row + LOG_ID))[0] == record.log_id:
+                self.adopt(log, row)
+        log.row = record.row
+        return log
+
+    cdef void adopt(self, LogFile log, uint8_t *row) noexcept:
+        cdef uint64_t durable = (<uint64_t *> (row + LOG_DURABLE_INDEX))[0]
+        cdef uint64_t stored = (<uint64_t *> (row + LOG_STORED_INDEX))[0]
+        if durable:
+            log.durable.known = True
+            log.durable.index = durable
+            log.durable.position = (<uint64_t *> (row + LOG_DURABLE_POSITION))[0]
+            log.durable.term = (<uint32_t *> (row + LOG_TERM))[0]
+            log.durable.crc = (<uint32_t *> (row + LOG_LAST_CRC))[0]
+        log.tail = log.durable
+        if stored > durable:
+            log.tail.known = True
+            log.tail.index = stored
+            log.tail.crc = 0
+
+    cdef LogFile touch(self, const LaneRecord *record):
+        cdef LogFile log = self.log_of(record)
+        if not log.touched:
+            self.add_touched(log)
+        return log
+
+    cdef void add_touched(self, LogFile log) noexcept:
+        log.begin_cycle()
+        log.place = len(self.touched)
+        self.touched.append(log)
+
+    cdef uint8_t *row_of(self, uint32_t row) noexcept:
+        return self.rows + <uint64_t> row * LOG_ROW_SIZE if row < self.row_count else NULL
+
+    cdef void store_row(self, LogFile log) noexcept:
+        cdef uint8_t *row = self.row_of(log.row)
+        if row == NULL or log.removed:
+            return
+        if (<uint32_t *> (row + LOG_ID))[0] != log.log_id:
+            memset(row, 0, LOG_FIGURES_START)
+        (<uint32_t *> (row + LOG_TERM))[0] = log.tail.term
+        (<uint64_t *> (row + LOG_DURABLE_POSITION))[0] = log.durable.position
+        (<uint32_t *> (row + LOG_LAST_CRC))[0] = log.durable.crc
+        (<uint32_t *> (row + LOG_ERROR))[0] = log.error
+        (<uint64_t *> (row + LOG_SYNCS))[0] += log.new_syncs
+        (<uint64_t *> (row + LOG_FRAMES))[0] += log.new_frames
+        (<uint64_t *> (row + LOG_BYTES))[0] += log.new_bytes
+        store_release_u64(<uint64_t *> (row + LOG_STORED_INDEX), log.tail.index)
+        store_release_u64(<uint64_t *> (row + LOG_DURABLE_INDEX), log.durable.index)
+        store_release_u32(<uint32_t *> (row + LOG_ID), log.log_id)
+
+    def settle_rows(self):
+        """After a predecessor's death: sync what it had stored without syncing, and say so in the rows."""
+        cdef uint64_t place, durable, stored
+        cdef uint32_t log_id
+        cdef uint8_t *row
+        for place in range(self.row_count):
+            row = self.row_of(<uint32_t> place)
+            log_id = (<uint32_t *> (row + LOG_ID))[0]
+            durable = (<uint64_t *> (row + LOG_DURABLE_INDEX))[0]
+            stored = (<uint64_t *> (row + LOG_STORED_INDEX))[0]
+            if log_id and stored > durable and self.sync_newest(log_id):
+                (<uint32_t *> (row + LOG_LAST_CRC))[0] = 0
+                store_release_u64(<uint64_t *> (row + LOG_DURABLE_INDEX), stored)
+
+    def sync_newest(self, uint32_t log_id):
+        try:
+            # Segments before the newest were synced when it was made.
+            bases = self.store.segment_bases(log_id)
+            if bases:
+                fd = self.store.open_segment(log_id, max(bases))[0]
+                try:
+                    self.store.disk.fdatasync(fd)
+                finally:
+                    self.store.disk.close(fd)
+        except OSError as failure:
+            self.report("log", log_id, failure.errno)
+            return False
+        return True
+
+    def close_some(self):
+        """Keep the number of open segments bounded: close those of logs that have nothing to sync."""
+        cdef LogFile log
+        opened = [log for log in self.logs.values() if log.fd >= 0]
+        if len(opened) < OPEN_FILES_MAX:
+            return
+        for log in opened[: len(opened) - OPEN_FILES_MAX // 2]:
+            if not log.touched and not log.dirty:
+                log.close_segment()
+
+    # --- everything that is no frame ---------------------------------------------------------------------
+
+    cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept:
+        cdef LogFile log
+        cdef int error
+        try:
+            content = body[: record.body_size]
+            if record.kind == LANE_CREATE:
+                self.with_reserve(self.store.create_log, record.log_id, content)
+            elif record.kind == LANE_METADATA:
+                self.with_reserve(self.store.write_metadata, record.log_id, content)
+            elif record.kind == LANE_REMOVE:
+                self.remove(record)
+            elif record.kind == LANE_INDEX:
+                self.store.write_index(record.log_id, record.segment, content)
+            elif record.kind == LANE_RELEASE or record.kind == LANE_ERASE:
+                # The frames that say so are durable first.
+                log = self.touch(record)
+                error = log.sync()
+                if error:
+                    return STATUS_ERRNO + error
+                if record.kind == LANE_ERASE:
+                    return self.erase(record)
+                if log.base == record.segment:
+                    log.close_segment()
+                self.store.release_segment(record.log_id, record.segment)
+            else:
+                return STATUS_FAULTY
+        except OSError as failure:
+            self.report("log", record.log_id, failure.errno or EIO)
+            return STATUS_ERRNO + (failure.errno or EIO)
+        except ValueError:
+            return STATUS_FAULTY
+        return STATUS_STORED
+
+    def with_reserve(self, action, log_id, content):
+        """Do what must work on a full disk too: with the room kept back for it."""
+        try:
+            action(log_id, content)
+        except OSError as failure:
+            if failure.errno not in (errors.ENOSPC, errors.EDQUOT):
+                raise
+            self.store.give_reserve()
+            action(log_id, content)
+
+    cdef object remove(self, const LaneRecord *record):
+        cdef LogFile log = self.touch(record)
+        cdef uint8_t *row = self.row_of(record.row)
+        log.flush()
+        log.close_segment()
+        log.dirty = False
+        self.store.remove_log(record.log_id)
+        log.removed = True
+        del self.logs[record.log_id]
+        if row != NULL and (<uint32_t *> (row + LOG_ID))[0] == record.log_id:
+            memset(row, 0, LOG_FIGURES_START)
+
+    cdef uint32_t erase(self, const LaneRecord *record) except? 0:
+        """Zeros over a range of a segment, durably. One that was released needs none."""
+        cdef uint64_t offset = record.position - record.segment
+        opened = self.store.open_segment(record.log_id, record.segment)
+        if opened is None:
+            return STATUS_STORED
+        fd, head = opened
+        try:
+            capacity = head.capacity if head is not None else max(0, self.store.disk.size(fd) - 64)
+            if record.position < record.segment or offset > capacity or record.count > capacity - offset:
+                return STATUS_FAULTY
+            self.store.zero(fd, 64 + offset, record.count)
+        finally:
+            self.store.disk.close(fd)
+        return STATUS_STORED
+
+    def report(self, what, number, error):
+        self.on_fault(what, number, error)
+
+    # --- fence, sleep, signs of life ---------------------------------------------------------------------
+
+    def fence(self, int worker):
+        """Take everything a dead worker published, durably. True: its lane was whole; False: it held
+        garbage, from which on it was given up."""
+        cdef LaneConsumer lane = self.lanes[worker]
+        cdef bint whole
+        while lane.pending():
+            self.cycle()
+        self.sync_unsynced()
+        whole = not lane.broken
+        if not whole:
+            lane.cursor = load_acquire_u64(lane.head_cell)
+            lane.broken = False
+            lane.finish()
+            # The owner is dead, so nobody else writes this: a successor must not walk through garbage.
+            store_release_u64(<uint64_t *> (lane.ring.base + LANE_RELEASED), lane.cursor)
+        self.resent[worker] = 0
+        return whole
+
+    def has_news(self):
+        """Whether any lane holds a record."""
+        cdef int worker
+        cdef LaneConsumer lane
+        for worker in range(WORKERS_MAX):
+            lane = self.lanes[worker]
+            if lane is not None and lane.pending():
+                return True
+        return False
+
+    def go_to_sleep(self):
+        """Announce that the writer may block; True when it may: nothing came meanwhile. `wake` ends it."""
+        store_release_u64(self.sleeping_cell, load_acquire_u64(self.sleeping_cell) | 1)
+        fence_seq_cst()
+        if self.has_news():
+            self.wake()
+            return False
+        return True
+
+    def wake(self):
+        """The writer looks at its lanes again: nobody need ring."""
+        cdef uint64_t epoch = load_acquire_u64(self.sleeping_cell)
+        if epoch & 1:
+            store_release_u64(self.sleeping_cell, epoch + 1)
+
+    def set_pid(self, uint32_t pid):
+        """Who writes, for monitoring."""
+        store_release_u32(<uint32_t *> (self.board + BOARD_WRITER_PID), pid)
+
+    def beat(self):
+        """A sign of life on the board."""
+        store_release_u64(<uint64_t *> (self.board + BOARD_WRITER_HEARTBEAT), monotonic_ns())
+
+    cdef void ring_doorbell(self, int worker) noexcept:
+        """Wake `worker` if it sleeps, at most once per sleep. The lane's finish has fenced."""
+        cdef uint64_t one = 1
+        cdef uint64_t epoch = load_acquire_u64(
+            <uint64_t *> (self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_SLEEPING)
+        )
+        if epoch & 1 and self.rung[worker] != epoch and self.doorbells[worker] >= 0:
+            self.rung[worker] = epoch
+            write(self.doorbells[worker], &one, 8)
