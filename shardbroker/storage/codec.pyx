@@ -126,7 +126,8 @@ def build_message_frame(
 
 
 def build_frame(
-    kind, log_id, index, term, previous_crc, bytes body=b"", first_sequence=0, count=0, durable_lag=1, time_ns=0
+    kind, log_id, index, term, previous_crc, bytes body=b"",
+    first_sequence=0, count=0, durable_lag=1, time_ns=0,
 ) -> bytes:
     """A sealed frame of any kind; `body` is padded with zeros."""
     cdef bytearray result = bytearray(FRAME_HEAD_SIZE + padded(len(body)))

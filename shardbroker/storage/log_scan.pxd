@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.storage.frame cimport FrameHead, RecordHead
+from shardbroker.storage.frame_search cimport Chain, FrameSearch
 from shardbroker.storage.segment_window cimport SegmentWindow
 
 
@@ -29,29 +30,22 @@ cdef struct PendingFrame:
 cdef class LogScan:
     cdef readonly uint32_t log_id
     cdef readonly list segments  # SegmentFile
-    cdef list notes, lost
+    cdef list notes, lost, leftovers
     cdef LogSink sink
-    # The chain so far.
-    cdef bint started
-    cdef uint64_t last_index, last_sequence
-    cdef uint32_t last_crc, last_term
-    cdef uint64_t highest_sequence  # also of what is cut
+    cdef FrameSearch search
+    cdef Chain *chain  # of the search
+    cdef uint64_t last_sequence  # of what was accepted
     cdef uint64_t body_last  # sequence of the last record of the body that was checked last
     # Where the scan is.
     cdef SegmentWindow window
     cdef uint32_t number  # of the segment, from 0
     cdef uint64_t base, end  # of that segment: log position; offset in the file behind its last frame's place
+    cdef uint64_t accepted_end  # log position behind the last frame that was accepted
     cdef uint64_t bytes_done, next_beat
     # A hole whose sequences are not all known yet.
     cdef bint gap_open
     cdef uint64_t gap_from  # the first sequence in it
     cdef object gap_reason
-    # Looking ahead for what is known durable; never goes back.
-    cdef SegmentWindow ahead
-    cdef uint32_t ahead_number
-    cdef uint64_t ahead_offset, ahead_end, ahead_base, known_durable, garbage_end
-    cdef bint ahead_open
-    cdef uint64_t trial_budget  # bytes of checksums that may still be tried in vain
     # Frames of an atomic batch whose commit was not seen yet.
     cdef PendingFrame *pending
     cdef uint32_t pending_count, pending_capacity
@@ -59,32 +53,23 @@ cdef class LogScan:
     cdef int again_number
 
     cdef int enter(self, uint32_t number) except -1
-    cdef uint64_t end_of(self, uint32_t number, uint64_t size)
+    cdef int leave(self) except -1
+    cdef int beat(self, uint64_t offset) except -1
     cdef int scan_segment(self, uint64_t *at) except -1
     cdef int try_frame(self, uint64_t *at) except -1
-    cdef bint is_next(self, const FrameHead *head) noexcept
-    cdef bint is_later(self, const FrameHead *head) noexcept
-    cdef int leave(self) except -1
-    cdef int open_gap(self, uint64_t offset) except -1
-    cdef bint spend_trial(self, uint64_t size) noexcept
-    cdef int look_at(self, uint32_t number) except -1
-    cdef object finish(self, uint64_t offset)
+    cdef bint goes_on_in(self, uint32_t number) except -1
     cdef int take_cut(self, const FrameHead *head, uint64_t offset) except -1
-    cdef int skip_hole(self, uint64_t *at) except -1
-    cdef int close_gap(self, const FrameHead *head) except -1
-    cdef int tell_lost(self, uint64_t first, uint64_t last, object reason) except -1
     cdef int accept(self, const FrameHead *head, const uint8_t *body, uint64_t offset, bint good) except -1
     cdef int deliver(
         self, const FrameHead *head, const uint8_t *body, uint64_t position, bint good
     ) except -1
     cdef int deliver_damaged(self, const FrameHead *head, const uint8_t *body, uint64_t position) except -1
+    cdef int tell_lost(self, uint64_t first, uint64_t last, object reason) except -1
+    cdef int skip_hole(self, uint64_t *at) except -1
+    cdef int open_gap(self, uint64_t offset) except -1
+    cdef int close_gap(self, const FrameHead *head) except -1
     cdef int salvage(self, uint64_t first, uint64_t last, const FrameHead *following) except -1
     cdef int keep_pending(self, const FrameHead *head, uint64_t offset) except -1
-    cdef int deliver_pending(self) except -1
     cdef int settle_pending(self, const FrameHead *head) except -1
-    cdef uint64_t next_head(
-        self, SegmentWindow window, uint64_t offset, uint64_t end, FrameHead *found
-    ) except? 1
-    cdef uint64_t good_record(self, SegmentWindow window, uint64_t offset, uint64_t end) except? 1
-    cdef bint is_durable(self, uint64_t index, uint64_t offset) except -1
-    cdef int beat(self, uint64_t offset) except -1
+    cdef int deliver_pending(self) except -1
+    cdef object finish(self, uint64_t offset)

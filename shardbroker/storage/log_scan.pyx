@@ -22,8 +22,6 @@ tell rot from a torn tail do; one flipped bit then costs everything behind it.
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from dataclasses import dataclass, field
-
 from shardbroker.arrays cimport reserve
 from shardbroker.storage.codec cimport (
     body_crc_of,
@@ -48,6 +46,9 @@ from shardbroker.storage.frame cimport (
     SEGMENT_HEAD_SIZE,
     CheckpointBody,
 )
+from shardbroker.storage.scan_result import ScanResult
+from shardbroker.storage.frame_search cimport FrameSearch, last_sequence_of, repair_head
+from shardbroker.storage.segment_window cimport SegmentWindow
 from shardbroker.storage.segment_list import order_segments
 
 cdef enum:
@@ -60,24 +61,6 @@ cdef enum:
     NOT_HERE = 2  # no frame that comes next begins here
     NEXT_SEGMENT = 3
     LOG_ENDS = 4
-
-
-@dataclass(slots=True)
-class ScanResult:
-    """What a log holds, and where it goes on. Positions are log positions, in bytes."""
-
-    end_position: int  # the next frame belongs here
-    last_index: int
-    last_crc: int  # head_crc of the last frame, for the next one's previous_crc
-    last_term: int
-    last_sequence: int  # the highest ever seen, also in what is cut: none up to this may be given again
-    sequence_in_doubt: bool  # a hole's sequences are unknown: go on at what was reserved
-    segment_base: int | None  # of the segment with end_position; None: there is no segment
-    segment_capacity: int
-    cut_bytes: int  # of frames of this log from end_position on, which will be overwritten
-    leftover_paths: list[str]  # segments behind the end: to be removed
-    lost: list[tuple[int, int, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 cdef class LogSink:
@@ -114,34 +97,6 @@ cdef bint body_is_good(const FrameHead *head, const uint8_t *body, uint64_t *las
     return count == head.count and crc == head.body_crc
 
 
-cdef uint64_t last_sequence_of(const FrameHead *head) noexcept nogil:
-    """The highest sequence that was given when this frame was built, as its head says; 0: it does not."""
-    if gives_sequences(head.kind):
-        return head.first_sequence + head.count - 1 if head.count else head.first_sequence
-    return 0 if head.kind == FRAME_RELOCATED else head.first_sequence
-
-
-cdef bint repair_head(FrameHead *head, const FrameHead *expected) noexcept nogil:
-    """Put one flipped bit right, if that makes it the frame whose magic, log id, chain and index are known."""
-    cdef int matches, bit
-    cdef uint8_t *raw = <uint8_t *> head
-    matches = (head.magic == FRAME_MAGIC) + (head.log_id == expected.log_id)
-    matches += (head.previous_crc == expected.previous_crc) + (head.index == expected.index)
-    if matches < 3:
-        return False
-    for bit in range(FRAME_HEAD_SIZE * 8):
-        raw[bit >> 3] ^= 1 << (bit & 7)
-        if frame_head_is_good(head):
-            return (
-                head.log_id == expected.log_id
-                and head.previous_crc == expected.previous_crc
-                and head.index == expected.index
-                and head.term >= expected.term
-            )
-        raw[bit >> 3] ^= 1 << (bit & 7)
-    return False
-
-
 cdef class LogScan:
     """One reading of one log. `segments` are (base by name, path), in any order.
 
@@ -153,10 +108,12 @@ cdef class LogScan:
         self.log_id = log_id
         self.notes = []
         self.lost = []
+        self.leftovers = []
         self.segments = order_segments(log_id, list(segments), self.notes)
-        self.known_durable = known_durable
+        self.search = FrameSearch(log_id, self.segments)
+        self.search.known_durable = known_durable
+        self.chain = &self.search.chain
         self.window = SegmentWindow()
-        self.ahead = SegmentWindow()
         self.again = SegmentWindow()
 
     def __dealloc__(self):
@@ -170,8 +127,13 @@ cdef class LogScan:
         self.sink = sink
         self.again_number = -1
         self.next_beat = BEAT_SIZE
-        self.trial_budget = TRIAL_BASE + TRIAL_FACTOR * sum([segment.capacity for segment in self.segments])
+        size = sum([segment.capacity for segment in self.segments])
+        self.search.trial_budget = TRIAL_BASE + TRIAL_FACTOR * size
         for number in range(<uint32_t> len(self.segments)):
+            if <uint64_t> self.segments[number].base < self.accepted_end and not self.goes_on_in(number):
+                # Begun before a tail was cut, and left behind by what was written since.
+                self.leftovers.append(self.segments[number].path)
+                continue
             self.enter(number)
             offset = SEGMENT_HEAD_SIZE
             state = self.scan_segment(&offset)
@@ -185,39 +147,47 @@ cdef class LogScan:
         self.number = number
         self.base = segment.base
         self.window.open(segment.path)
-        self.end = self.end_of(number, self.window.size)
-        if not self.started and segment.head is not None:
-            self.started = True
-            self.last_index = segment.head.first_index - 1
-            self.last_crc = segment.head.previous_crc
+        self.end = self.search.end_of(number, self.window.size)
+        if not self.chain.started and segment.head is not None:
+            self.chain.started = True
+            self.chain.last_index = segment.head.first_index - 1
+            self.chain.last_crc = segment.head.previous_crc
         return 0
-
-    cdef uint64_t end_of(self, uint32_t number, uint64_t size):
-        """Offset in the file behind which no frame of segment `number` can lie."""
-        cdef uint64_t end = size
-        if number + 1 < <uint32_t> len(self.segments):
-            # What lies behind the next segment's begin is of an earlier use of the file.
-            end = min(size, SEGMENT_HEAD_SIZE + <uint64_t> self.segments[number + 1].base
-                      - <uint64_t> self.segments[number].base)
-        return end
 
     cdef int scan_segment(self, uint64_t *at) except -1:
         """Frames from `at` on to the end of the segment or the log."""
         cdef int state
+        cdef bint more = self.number + 1 < <uint32_t> len(self.segments)
         while True:
+            if more and at[0] >= self.end and self.goes_on_in(self.number + 1):
+                return self.leave()
             state = self.try_frame(at)
             if state == TAKEN:
                 if self.sink.wants_beat:
                     self.beat(at[0])
                 continue
             if state == NOT_HERE:
-                if at[0] >= self.end and self.number + 1 < <uint32_t> len(self.segments):
+                if more and at[0] >= self.end:
                     return self.leave()
                 state = self.skip_hole(at)
             if state == NEXT_SEGMENT:
                 return self.leave()
             if state == LOG_ENDS:
                 return LOG_ENDS
+
+    cdef bint goes_on_in(self, uint32_t number) except -1:
+        """Whether segment `number` begins with the next frame.
+
+        What lies behind its base in this one was given up when a write or sync failed. But a segment that
+        was begun before a torn tail was cut must not hide what was written here since.
+        """
+        cdef const uint8_t *there
+        self.again.open(self.segments[number].path)
+        self.again_number = number
+        there = self.again.at(SEGMENT_HEAD_SIZE, FRAME_HEAD_SIZE)
+        if there == NULL or not frame_head_is_good(<const FrameHead *> there):
+            return False
+        return self.search.is_next(<const FrameHead *> there)
 
     cdef int leave(self) except -1:
         self.bytes_done += self.end
@@ -229,22 +199,6 @@ cdef class LogScan:
             self.sink.on_progress(self.bytes_done + offset)
         return 0
 
-    cdef bint is_next(self, const FrameHead *head) noexcept:
-        """Whether a whole head continues the chain."""
-        return (
-            head.log_id == self.log_id
-            and head.term >= self.last_term
-            and (not self.started or (head.index == self.last_index + 1 and head.previous_crc == self.last_crc))
-        )
-
-    cdef bint is_later(self, const FrameHead *head) noexcept:
-        """Whether a whole head is of this log, of now, and behind what was read."""
-        return (
-            head.log_id == self.log_id
-            and head.term >= self.last_term
-            and head.index > self.last_index
-        )
-
     cdef int try_frame(self, uint64_t *at) except -1:
         """Take the frame at `at`, if it is the next one of the log."""
         cdef FrameHead head, expected
@@ -255,19 +209,20 @@ cdef class LogScan:
         memcpy(&head, bytes_there, FRAME_HEAD_SIZE)
         if not frame_head_is_good(&head):
             expected.log_id = self.log_id
-            expected.previous_crc = self.last_crc
-            expected.index = self.last_index + 1
-            expected.term = self.last_term
-            if not self.started or not repair_head(&head, &expected):
+            expected.previous_crc = self.chain.last_crc
+            expected.index = self.chain.last_index + 1
+            expected.term = self.chain.last_term
+            if not self.chain.started or not repair_head(&head, &expected):
                 return NOT_HERE
             self.notes.append(f"frame {head.index}: one bit of its head was wrong and is put right")
-        if not self.is_next(&head):
+        if not self.search.is_next(&head):
             return NOT_HERE
         bytes_there = self.window.at(at[0], FRAME_HEAD_SIZE + <uint64_t> head.body_size)
+        self.body_last = 0
         good = bytes_there != NULL and body_is_good(&head, bytes_there + FRAME_HEAD_SIZE, &self.body_last)
         if not good:
-            self.highest_sequence = max(self.highest_sequence, last_sequence_of(&head))
-            if not self.is_durable(head.index, at[0]):
+            self.search.highest_sequence = max(self.search.highest_sequence, last_sequence_of(&head))
+            if not self.search.is_durable(head.index, self.number, at[0]):
                 return LOG_ENDS
             if bytes_there == NULL:
                 return self.take_cut(&head, at[0])
@@ -279,10 +234,10 @@ cdef class LogScan:
         """A durable frame within which the file ends: what is there of it, record by record."""
         self.open_gap(offset)
         self.salvage(offset + FRAME_HEAD_SIZE, self.window.size, NULL)
-        self.started = True
-        self.last_index = head.index
-        self.last_crc = head.head_crc
-        self.last_term = head.term
+        self.chain.started = True
+        self.chain.last_index = head.index
+        self.chain.last_crc = head.head_crc
+        self.chain.last_term = head.term
         return NEXT_SEGMENT
 
     cdef int accept(self, const FrameHead *head, const uint8_t *body, uint64_t offset, bint good) except -1:
@@ -298,10 +253,11 @@ cdef class LogScan:
             sequence = max(sequence, (<const uint64_t *> body)[0] - 1)
         elif good and head.kind == FRAME_CHECKPOINT and head.body_size >= sizeof(CheckpointBody):
             sequence = max(sequence, (<const CheckpointBody *> body).last_sequence)
-        self.started = True
-        self.last_index = head.index
-        self.last_crc = head.head_crc
-        self.last_term = head.term
+        self.chain.started = True
+        self.chain.last_index = head.index
+        self.chain.last_crc = head.head_crc
+        self.chain.last_term = head.term
+        self.accepted_end = self.base + offset - SEGMENT_HEAD_SIZE + FRAME_HEAD_SIZE + head.body_size
         if head.kind == FRAME_BATCH:
             self.keep_pending(head, offset)
         else:
@@ -310,7 +266,7 @@ cdef class LogScan:
             self.deliver(head, body, self.base + offset - SEGMENT_HEAD_SIZE, good)
         # Only now: what is told of damage within the frame counts from the sequence before it.
         self.last_sequence = max(self.last_sequence, sequence)
-        self.highest_sequence = max(self.highest_sequence, sequence)
+        self.search.highest_sequence = max(self.search.highest_sequence, sequence)
         return 0
 
     cdef int deliver(
@@ -353,7 +309,7 @@ cdef class LogScan:
                         good_count += 1
                         expected = record.sequence + 1
                     step = record.size
-                elif proven or self.spend_trial(record.size):
+                elif proven or self.search.spend_trial(record.size):
                     # Its size is right if the body's checksum is, which covers all in order.
                     if proven:
                         step = record.size
@@ -364,7 +320,8 @@ cdef class LogScan:
                     break
             at += step
         if relocated and good_count < head.count:
-            self.tell_lost(0, 0, f"{head.count - good_count} relocated records of frame {head.index} are damaged")
+            missing = head.count - good_count
+            self.tell_lost(0, 0, f"{missing} relocated records of frame {head.index} are damaged")
         elif not relocated and expected <= last:
             self.tell_lost(expected, last, reason)
         return 0
@@ -377,22 +334,22 @@ cdef class LogScan:
         """No next frame at `at`: find where the log goes on, hand on what can be saved, or end it."""
         cdef FrameHead head
         cdef uint64_t found
-        if not self.is_durable(self.last_index + 1, at[0]):
+        if not self.search.is_durable(self.chain.last_index + 1, self.number, at[0]):
             return LOG_ENDS
-        found = self.next_head(self.window, at[0], self.end, &head)
+        found = self.search.next_head(self.window, at[0], self.end, &head)
         if found == 0:
             self.open_gap(at[0])
             self.salvage(at[0], self.end, NULL)
             return NEXT_SEGMENT
-        if self.started and head.index == self.last_index + 1:
+        if self.chain.started and head.index == self.chain.last_index + 1:
             self.notes.append(f"frame {head.index} lies {found - at[0]} bytes behind its place")
         else:
             self.open_gap(at[0])
             self.salvage(at[0], found, &head)
         # From here the chain goes on as that frame says.
-        self.started = True
-        self.last_index = head.index - 1
-        self.last_crc = head.previous_crc
+        self.chain.started = True
+        self.chain.last_index = head.index - 1
+        self.chain.last_crc = head.previous_crc
         at[0] = found
         return TAKEN
 
@@ -402,7 +359,12 @@ cdef class LogScan:
             self.gap_open = True
             self.gap_from = self.last_sequence + 1
             position = self.base + offset - SEGMENT_HEAD_SIZE
-            self.gap_reason = f"frames from {self.last_index + 1} on are damaged, from position {position} on"
+            self.gap_reason = f"frames from {self.chain.last_index + 1} on, at {position}, are damaged"
+            if self.pending_count:
+                # What comes behind the parts of a batch is, most likely, its commit: then it was promised.
+                first = self.pending[0].head.first_sequence
+                self.notes.append(f"the commit of the batch from sequence {first} on is damaged")
+                self.deliver_pending()
         return 0
 
     cdef int close_gap(self, const FrameHead *head) except -1:
@@ -434,11 +396,11 @@ cdef class LogScan:
         memset(&head, 0, FRAME_HEAD_SIZE)
         head.log_id = head.group_id = self.log_id
         head.kind = FRAME_MESSAGES
-        head.index = self.last_index + 1
-        head.term = self.last_term
+        head.index = self.chain.last_index + 1
+        head.term = self.chain.last_term
         head.count = 1
         while at < last:
-            size = self.good_record(self.window, at, last)
+            size = self.search.good_record(self.window, at, last)
             if size == 0:
                 at += 8
                 continue
@@ -451,90 +413,8 @@ cdef class LogScan:
                 self.sink.on_record(&head, record, self.base + at - SEGMENT_HEAD_SIZE)
                 self.gap_from = record.sequence + 1
                 self.last_sequence = max(self.last_sequence, record.sequence)
-                self.highest_sequence = max(self.highest_sequence, record.sequence)
+                self.search.highest_sequence = max(self.search.highest_sequence, record.sequence)
             at += size
-        return 0
-
-    cdef uint64_t good_record(self, SegmentWindow window, uint64_t offset, uint64_t end) except? 1:
-        """Bytes of the whole record at `offset`; 0: there is none."""
-        cdef const RecordHead *record = <const RecordHead *> window.at(offset, RECORD_HEAD_SIZE)
-        cdef uint64_t size
-        if record == NULL or end < offset or not record_fits(record, end - offset):
-            return 0
-        size = record.size
-        if not self.spend_trial(size):
-            return 0
-        record = <const RecordHead *> window.at(offset, size)
-        if record == NULL or not record_is_good(record, size):
-            return 0
-        self.trial_budget += size
-        return size
-
-    cdef bint spend_trial(self, uint64_t size) noexcept:
-        """Whether a checksum over `size` more bytes may be tried: crafted bytes must not cost square time."""
-        if size > self.trial_budget:
-            return False
-        self.trial_budget -= size
-        return True
-
-    cdef uint64_t next_head(
-        self, SegmentWindow window, uint64_t offset, uint64_t end, FrameHead *found
-    ) except? 1:
-        """Offset of the next head of this log with an index not read yet; 0: none before `end`."""
-        cdef const uint8_t *there
-        cdef uint64_t size
-        while offset + FRAME_HEAD_SIZE <= end:
-            there = window.at(offset, FRAME_HEAD_SIZE)
-            if there == NULL:
-                return 0
-            if (<const uint64_t *> there)[0] == 0:
-                offset += 8
-                continue
-            if (<const FrameHead *> there).magic == FRAME_MAGIC and frame_head_is_good(<const FrameHead *> there):
-                memcpy(found, there, FRAME_HEAD_SIZE)
-                if self.is_later(found) and (
-                    not self.started or found.index > self.last_index + 1 or found.previous_crc == self.last_crc
-                ):
-                    return offset
-            size = self.good_record(window, offset, end)
-            offset += size if size else 8
-        return 0
-
-    cdef bint is_durable(self, uint64_t index, uint64_t offset) except -1:
-        """Whether some frame behind `offset` of this segment, or the caller, says that `index` was durable."""
-        cdef FrameHead head
-        cdef uint64_t found
-        if not self.ahead_open or self.ahead_number < self.number or (
-            self.ahead_number == self.number and self.ahead_offset < offset
-        ):
-            if not self.ahead_open or self.ahead_number != self.number:
-                self.look_at(self.number)
-            self.ahead_offset = offset
-        while self.known_durable < index:
-            found = self.next_head(self.ahead, self.ahead_offset, self.ahead_end, &head)
-            if found == 0:
-                if self.ahead_number + 1 >= <uint32_t> len(self.segments):
-                    self.ahead_offset = self.ahead_end
-                    return False
-                self.look_at(self.ahead_number + 1)
-                continue
-            self.ahead_offset = found + FRAME_HEAD_SIZE
-            if found + FRAME_HEAD_SIZE + head.body_size <= self.ahead_end:
-                self.ahead_offset += head.body_size
-            self.garbage_end = self.ahead_base + self.ahead_offset - SEGMENT_HEAD_SIZE
-            self.highest_sequence = max(self.highest_sequence, last_sequence_of(&head))
-            if head.index > head.durable_lag:
-                self.known_durable = max(self.known_durable, head.index - head.durable_lag)
-        return True
-
-    cdef int look_at(self, uint32_t number) except -1:
-        """Look ahead from the begin of segment `number`."""
-        self.ahead_open = True
-        self.ahead_number = number
-        self.ahead_base = self.segments[number].base
-        self.ahead.open(self.segments[number].path)
-        self.ahead_end = self.end_of(number, self.ahead.size)
-        self.ahead_offset = SEGMENT_HEAD_SIZE
         return 0
 
     cdef int keep_pending(self, const FrameHead *head, uint64_t offset) except -1:
@@ -552,18 +432,10 @@ cdef class LogScan:
         return 0
 
     cdef int settle_pending(self, const FrameHead *head) except -1:
-        """What `head` means for the batch before it.
-
-        A new owner never finishes a batch. The same owner writes nothing else with sequences in between, so
-        if the commit is not there, it was in a hole, and the batch counts.
-        """
-        cdef uint64_t first = self.pending[0].head.first_sequence
-        if head.term != self.pending[0].head.term:
-            self.notes.append(f"a batch from sequence {first} on was never committed")
+        """A new owner never finishes a batch; the same one writes nothing else with sequences in between."""
+        if head.term != self.pending[0].head.term or head.kind == FRAME_MESSAGES:
+            self.notes.append(f"a batch from sequence {self.pending[0].head.first_sequence} on has no commit")
             self.pending_count = 0
-        elif head.kind == FRAME_MESSAGES:
-            self.notes.append(f"the commit of the batch from sequence {first} on is damaged")
-            self.deliver_pending()
         return 0
 
     cdef int deliver_pending(self) except -1:
@@ -595,34 +467,35 @@ cdef class LogScan:
 
     cdef object finish(self, uint64_t offset):
         """What run gives back; the last segment was read up to `offset`."""
-        cdef bint end_is_gone = self.gap_open or self.known_durable > self.last_index
+        cdef bint end_is_gone = self.gap_open or self.search.known_durable > self.chain.last_index
         cdef uint64_t end = 0
-        segment = self.segments[self.number] if self.segments else None
+        behind = self.segments
+        segment = behind[self.number] if behind else None
         if segment is not None:
             end = self.base + offset - SEGMENT_HEAD_SIZE
         if end_is_gone:
             # Nothing is written over what may have been saved from the hole, and the next frame's index
             # must say, to the next scan too, that what is missing here was durable.
             self.tell_lost(self.last_sequence + 1, 0, self.gap_reason or "the end of the log is gone")
-            self.last_index = max(self.last_index, self.known_durable)
+            self.chain.last_index = max(self.chain.last_index, self.search.known_durable)
             if segment is not None:
                 end = max(end, self.base + <uint64_t> segment.capacity)
         if self.pending_count:
             self.notes.append(f"a batch from sequence {self.pending[0].head.first_sequence} on has no commit")
-        unreadable = self.window.unreadable + self.ahead.unreadable
+        unreadable = self.window.unreadable + self.search.window.unreadable
         if unreadable:
             self.notes.append(f"the disk refused to read {unreadable} bytes")
         return ScanResult(
             end,
-            self.last_index,
-            self.last_crc,
-            self.last_term,
-            max(self.last_sequence, self.highest_sequence),
+            self.chain.last_index,
+            self.chain.last_crc,
+            self.chain.last_term,
+            max(self.last_sequence, self.search.highest_sequence),
             end_is_gone,
             segment.base if segment else None,
             segment.capacity if segment else 0,
-            self.garbage_end - end if self.garbage_end > end else 0,
-            [later.path for later in self.segments[self.number + 1 :]],
+            self.search.garbage_end - end if self.search.garbage_end > end else 0,
+            [later.path for later in behind if later.base > segment.base or later.path in self.leftovers],
             self.lost,
             self.notes,
         )

@@ -69,7 +69,7 @@ cdef class SegmentWindow:
         return self.buffer + (offset - first)
 
     cdef int read_some(self, uint64_t want) except -1:
-        """Append to the window; where the disk gives an error, or the file is shorter now, a page of zeros."""
+        """Append to the window; a page of zeros where the disk gives an error or the file has shrunk."""
         cdef uint64_t ask = want - self.filled
         cdef ssize_t got
         got = pread(self.descriptor, self.buffer + self.filled, ask, self.start + self.filled)
