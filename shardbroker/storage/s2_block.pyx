@@ -4,9 +4,9 @@ Decoding takes every form that S2 has over Snappy: a short copy with offset 0 re
 length of up to 24 bits. Each read and each write is checked against the ends of its buffer, for an archive
 comes from outside. Encoding writes the plain Snappy subset, which readers of both formats take.
 
-Own code and not a library: those for Python (`cramjam`, `python-snappy`) decode Snappy only, and nats-server's
-blocks do have repeated offsets. So the decoder has to be here, and the encoder alone, which is half as long,
-is no reason for a dependency of several MB that every start would load.
+Own code and not a library: those for Python (`cramjam`, `python-snappy`) decode Snappy only, and refuse the
+repeated offsets that nats-server's blocks do have. So the decoder has to be here, and the encoder alone,
+which is half as long, is no reason for a dependency of 4.5 MB.
 
 Source of the format: the descriptions of Snappy (google/snappy, format_description.txt) and of S2
 (klauspost/compress, s2/README.md, "Format Extensions").
@@ -162,7 +162,7 @@ cdef int decode_elements(
             return BAD_OFFSET
         if length > target_size - out:
             return TOO_LONG
-        # The copy may overlap itself: it repeats with the period `offset`, so each step may take all before it.
+        # The copy may overlap itself: it repeats with the period `offset`, so a step may take all before it.
         span = offset
         while length > 0:
             step = length if length < span else span

@@ -1,9 +1,13 @@
 """Makes and restores backups over the API, as `nats stream backup` and `restore` do; and a server for it."""
 
 import json
+from collections import deque
 
 from tests.conformance.servers import Reference
 from tests.support.raw_client import Message, RawClient
+
+INBOX = "_INBOX.backup"
+ARCHIVE = "_INBOX.archive"
 
 
 class JetStreamReference(Reference):
@@ -18,10 +22,11 @@ class BackupClient:
 
     def __init__(self, port: int) -> None:
         self.client = RawClient(port)
-        self.client.subscribe("_INBOX.backup.>", 1)
+        self.client.subscribe(f"{INBOX}.>", 1)
         # A subject of its own: without interest in just this subject nats-server waits for two seconds.
-        self.client.subscribe("_INBOX.archive", 2)
+        self.client.subscribe(ARCHIVE, 2)
         self._count = 0
+        self._kept: dict[str, deque[Message]] = {INBOX: deque(), ARCHIVE: deque()}
 
     def __enter__(self) -> "BackupClient":
         return self
@@ -29,16 +34,23 @@ class BackupClient:
     def __exit__(self, *exception: object) -> None:
         self.client.close()
 
+    def _next(self, subscription: str) -> Message:
+        """The next message of one of the subscriptions: an archive may begin before the answer comes."""
+        while not self._kept[subscription]:
+            (message,) = self.client.read_messages(1)
+            self._kept[ARCHIVE if message.sid == b"2" else INBOX].append(message)
+        return self._kept[subscription].popleft()
+
     def request(self, subject: str, payload: bytes = b"", headers: bytes = b"") -> Message:
         """The first answer to a request; `headers` is a whole header block."""
         self._count += 1
-        inbox = f"_INBOX.backup.{self._count}"
+        inbox = f"{INBOX}.{self._count}"
         if headers:
             sizes = f"{len(headers)} {len(headers) + len(payload)}"
             self.client.send(f"HPUB {subject} {inbox} {sizes}\r\n".encode() + headers + payload + b"\r\n")
         else:
             self.client.publish(subject, payload, inbox)
-        (answer,) = self.client.read_messages(1)
+        answer = self._next(INBOX)
         assert answer.subject == inbox.encode(), answer.subject
         return answer
 
@@ -50,18 +62,17 @@ class BackupClient:
 
     def pull(self, stream: str, consumer: str) -> Message:
         """The next message of a consumer."""
-        self.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", b"", "_INBOX.backup.pull")
-        (message,) = self.client.read_messages(1)
+        self.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", b"", f"{INBOX}.pull")
+        message = self._next(INBOX)
         assert message.reply.startswith(b"$JS.ACK."), message.headers
         return message
 
     def backup(self, stream: str, **request: object) -> tuple[dict, bytes]:
         """The answer with config and state, and the archive."""
-        answer = self.api(f"STREAM.SNAPSHOT.{stream}", deliver_subject="_INBOX.archive", **request)
+        answer = self.api(f"STREAM.SNAPSHOT.{stream}", deliver_subject=ARCHIVE, **request)
         archive = bytearray()
         while True:
-            (chunk,) = self.client.read_messages(1)
-            assert chunk.subject == b"_INBOX.archive", chunk
+            chunk = self._next(ARCHIVE)
             if not chunk.payload:
                 assert chunk.status in (b"", b"204"), chunk
                 return answer, bytes(archive)

@@ -30,7 +30,8 @@ TIME_NS = 1_700_000_000_000_000_000
 STATE = ArchiveState(messages=3, bytes=99, first_seq=2, last_seq=6, consumer_count=1)
 RECORD = b"""{"config":{"durable_name":"D","name":"D","ack_policy":"explicit","deliver_policy":"all",
 "replay_policy":"instant"},"state":{"delivered":{"consumer_seq":3,"stream_seq":3},
-"ack_floor":{"consumer_seq":1,"stream_seq":2},"pending":{"3":{"Sequence":3,"Timestamp":1700000000000000000}}}}"""
+"ack_floor":{"consumer_seq":1,"stream_seq":2},
+"pending":{"3":{"Sequence":3,"Timestamp":1700000000000000000}}}}"""
 HEADERS = b"NATS/1.0\r\nKey: value\r\n\r\n"
 MESSAGES = [
     ArchiveMessage(2, TIME_NS, b"a.b", HEADERS, b"one"),
@@ -141,7 +142,7 @@ WRONG = {
         False,
     ),
     "name too long": (ONE + encode_header(1 << 40, 1, 1, 0, 0), "a name of 1099511627776 bytes", False),
-    "number of 11 digits": (ONE + b"\x80" * 10 + b"\x01", "header is too long", False),
+    "number of 11 digits": (ONE + b"\x80" * 10 + b"\x00", "header is too long", False),
     "number of 65 bits": (ONE + b"\xff" * 9 + b"\x02", "header is too long", False),
 }
 

@@ -229,7 +229,7 @@ BAD_FILES = {
     "record above the limit": (
         "msgs/1.blk",
         record(1, payload=bytes(1200000)),
-        "exceeds maximum payload size",
+        "a record of 1200031 bytes exceeds",
     ),
     "message above the limit": ("msgs/1.blk", record(1, payload=bytes(MAX_PAYLOAD + 1)), "1 exceeds maximum"),
     "headers larger than the record": (
