@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from shardbroker.jetstream import header_block
 from shardbroker.jetstream.durations import parse_message_ttl
+from shardbroker.jetstream.go_time import ZERO_TIME
 from shardbroker.jetstream.schedules import ScheduleError, format_fire, load_zone, next_fire
 from shardbroker.subjects.subject import collide, is_literal, is_valid
 
@@ -210,7 +211,8 @@ def _fire_time(block: bytes, now_ns: int, base_ns: int) -> int | None:
         if time_zone is not None:
             load_zone(time_zone)
         return None
-    return next_fire(_text(pattern), time_zone, now_ns, base_ns)[0]
+    fire_ns = next_fire(_text(pattern), time_zone, now_ns, base_ns)[0]
+    return None if fire_ns == ZERO_TIME else fire_ns  # Go's zero time means no time
 
 
 def _time_zone(block: bytes) -> str | None:

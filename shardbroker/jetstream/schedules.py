@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from shardbroker.jetstream.durations import NS_PER_S, DurationError, parse_duration
+from shardbroker.jetstream.go_time import GoTimeError, format_time, parse_time
 
 PATTERN = "pattern"  # error code 10189
 TIME_ZONE = "time zone"  # error code 10223
@@ -28,7 +29,8 @@ ERR_CODES = {PATTERN: 10189, TIME_ZONE: 10223}
 YEARS_MAX = 5  # a pattern that fires less often is refused: it may never fire (30 February)
 ZONES_CACHED = 64  # a stream's schedules name few zones; each costs a file to read
 HALF_SECOND_NS = NS_PER_S // 2
-MINUTE_S, HOUR_S = 60, 3600
+MINUTE_S = 60
+HOUR_S = 3600
 JANUARY, SUNDAY_IN_ISO = 1, 7
 
 _PREDEFINED = {
@@ -52,10 +54,6 @@ _FIELDS = (
     (0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
 _NUMBER = re.compile(r"[+-]?0*[0-9]{1,18}")
-_RFC3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})"
-    r"(?:[.,]([0-9]+))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
-)
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,7 +77,7 @@ def next_fire(pattern: str, time_zone: str | None, now_ns: int, base_ns: int) ->
     if pattern.startswith(("@at ", "@every ")) and zone is not None:
         raise ScheduleError(PATTERN, "a time zone is for cron patterns only")
     if pattern.startswith("@at "):
-        return parse_rfc3339(pattern[4:]), False
+        return _parse_time(pattern[4:]), False
     if pattern.startswith("@every "):
         return _next_interval(pattern[7:], now_ns, base_ns), True
     fields = _parse_cron(_PREDEFINED.get(pattern, pattern))
@@ -92,34 +90,19 @@ def next_fire(pattern: str, time_zone: str | None, now_ns: int, base_ns: int) ->
 def format_fire(fire_ns: int, time_zone: str | None) -> bytes:
     """The time as the value of Nats-Schedule-Next: RFC 3339 in the schedule's zone, as short as possible."""
     zone = None if time_zone is None else load_zone(time_zone)
-    seconds, ns = divmod(fire_ns, NS_PER_S)
-    offset_s = _offset_s(zone, seconds) if zone else 0
-    text = (_EPOCH + timedelta(seconds=seconds + offset_s)).isoformat()
-    if ns:
-        text += "." + str(NS_PER_S + ns)[1:].rstrip("0")
-    minutes = abs(offset_s) // 60
-    sign = "-" if offset_s < 0 else "+"
-    return (text + (f"{sign}{minutes // 60:02}:{minutes % 60:02}" if offset_s else "Z")).encode()
+    offset_s = _offset_s(zone, fire_ns // NS_PER_S) if zone else 0
+    text = format_time(fire_ns + offset_s * NS_PER_S)
+    if offset_s:
+        hours, minutes = divmod(abs(offset_s) // MINUTE_S, 60)
+        text = f"{text[:-1]}{'-' if offset_s < 0 else '+'}{hours:02}:{minutes:02}"
+    return text.encode()
 
 
-def parse_rfc3339(text: str) -> int:
-    """Nanoseconds of a time such as ``2026-01-02T03:04:05.5+01:00``. Raises `ScheduleError`.
-
-    As Go reads it: the hour may have one digit, the fraction a comma, an offset may be up to 24:60.
-    """
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        raise ScheduleError(PATTERN, f"no RFC 3339 time: {text}")
-    fraction, sign, hours, minutes = match.groups()[6:]
-    offset_s = int(hours or 0) * HOUR_S + int(minutes or 0) * MINUTE_S
-    if int(hours or 0) > 24 or int(minutes or 0) > 60:
-        raise ScheduleError(PATTERN, f"no RFC 3339 time: {text}")
+def _parse_time(text: str) -> int:
     try:
-        moment = datetime(*map(int, match.groups()[:6]))
-    except ValueError as error:
-        raise ScheduleError(PATTERN, f"no RFC 3339 time: {text}") from error
-    seconds = (moment - _EPOCH) // timedelta(seconds=1) - (-offset_s if sign == "-" else offset_s)
-    return seconds * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
+        return parse_time(text)
+    except GoTimeError as error:
+        raise ScheduleError(PATTERN, str(error)) from error
 
 
 @lru_cache(maxsize=ZONES_CACHED)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from shardbroker.jetstream import header_block
+from shardbroker.jetstream.go_time import parse_time
 from shardbroker.jetstream.scheduled_message import (
     CheckedPublish,
     FiredMessage,
@@ -19,7 +20,6 @@ from shardbroker.jetstream.scheduled_message import (
     purged_schedule,
     stored_fire_time,
 )
-from shardbroker.jetstream.schedules import parse_rfc3339
 from tests.jetstream.reference_stream import NO_NATS_SERVER, NO_NATS_SERVER_REASON, ReferenceStream
 
 SECOND = 1_000_000_000
@@ -129,7 +129,7 @@ def test_fire_again():
         b"Nats-Schedule-Rollup: sub", b"Nats-Msg-Id: q", b"Nats-TTL: 1h", b"X: y", b"Nats-Expected-Stream: T",
         b"Nats-Schedulex: 5", b"Nats-Rollup: sub",
     )  # fmt: skip
-    due = parse_rfc3339("2026-11-25T22:22:38Z")
+    due = parse_time("2026-11-25T22:22:38Z")
     # Nats-Schedulex is no header of schedules, but begins like them.
     made = block_of(
         b"X: y", b"Nats-Scheduler: T.s5", b"Nats-Schedule-Next: 2026-11-25T22:22:40Z",
@@ -164,7 +164,13 @@ def test_no_schedule_any_more():
 
 
 CHOICES = {
-    b"Nats-Schedule": (b"0 0 0 1 1 *", b"@at 2126-01-01T00:00:00Z", b"@yearly", b"x"),
+    b"Nats-Schedule": (
+        b"@at 0001-01-01T00:00:00Z",
+        b"0 0 0 1 1 *",
+        b"@at 2126-01-01T00:00:00Z",
+        b"@yearly",
+        b"x",
+    ),
     b"Nats-Schedule-Target": (b"T.t", b"T.t", b"x.t", b"T.s", b"T.*", b"y", b"T..a", b"", b"T.a b"),
     b"Nats-Schedule-Source": (b"T.src", b"T.t", b"T.s", b"T.>", b"y", b""),
     b"Nats-Schedule-TTL": (b"5m", b"5", b"never", b"x", b""),
@@ -268,4 +274,4 @@ def test_firing_against_nats_server():
 
 
 def time_of(judge: ReferenceStream, sequence: int) -> int:
-    return parse_rfc3339(judge.api("STREAM.MSG.GET.T", seq=sequence)["message"]["time"])
+    return parse_time(judge.api("STREAM.MSG.GET.T", seq=sequence)["message"]["time"])
