@@ -155,7 +155,8 @@ cdef class FrameSearch:
                 self.offset += head.body_size
             self.garbage_end = self.base + self.offset - SEGMENT_HEAD_SIZE
             self.highest_sequence = max(self.highest_sequence, last_sequence_of(&head))
-            if head.index > head.durable_lag:
+            # No frame knows itself durable: a lag of zero was never filled in.
+            if 0 < head.durable_lag < head.index:
                 self.known_durable = max(self.known_durable, head.index - head.durable_lag)
         return True
 

@@ -1,0 +1,472 @@
+"""Property: whatever a power failure leaves of the store, recovery keeps every promise (I1, I2, I3, I12).
+
+A scripted owner drives the real write loop and the real store on a disk that logs each call
+(logged_disk.py): several logs, group commits, rolls, recycled segments, changed metadata, dropped heads.
+Every promise is a mark in the log of calls. Then, at random cuts, random legal states are made and recovered
+with the real scan:
+
+    I1   what was acknowledged is there, with its bytes; metadata too
+    I2   the scan's last sequence is not below an acknowledged one
+    I3   nothing is told lost that is not; with one flipped bit in a durable record: exactly that one, told
+    I12  recovery may be cut short as well, and then finds the same; and a second life on top of any state
+         keeps the promises of both
+
+Kinds of states, by the die of each: all that was asked for (processes died), nothing that was not synced,
+mixtures; with a flipped bit; in the first life, in recovery, in the second life.
+
+SHARDBROKER_CRASH_STATES sets their number, the seed is printed and may be given as SHARDBROKER_CRASH_SEED.
+Each planted bug below must be found.
+"""
+
+import os
+import random
+import shutil
+from dataclasses import dataclass, field
+
+import pytest
+
+from shardbroker.storage import codec, layout
+from shardbroker.storage.codec import Record
+from shardbroker.storage.collecting_sink import CollectingSink
+from shardbroker.storage.log_scan import LogScan
+from shardbroker.storage.store import Store
+from tests.storage.logged_disk import Image, LoggedDisk, Replay
+from tests.streamwriter.lane_feed import CREATE, FRAME, METADATA, RELEASE, STORED, Bench
+
+STATES = int(os.environ.get("SHARDBROKER_CRASH_STATES", "10000"))
+SEED = int(os.environ.get("SHARDBROKER_CRASH_SEED", str(random.randrange(1 << 32))))
+PLANTED_STATES = 1000  # within which a planted bug must be found
+CAPACITY = 4096  # bytes of frames in a segment
+GROUP_MAX = 5  # frames in one commit
+LOGS = (7, 8)
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def expect(good: bool, text: str) -> None:
+    """An assertion that the tests of planted bugs can tell from their own."""
+    if not good:
+        raise Violation(text)
+
+
+class Owner:
+    """Appends to one log and marks what was promised."""
+
+    def __init__(self, bench: Bench, log_id: int, recovered: "RecoveredLog | None" = None):
+        self.bench, self.log_id, self.row = bench, log_id, log_id
+        self.term = bench.store.term
+        result = recovered.result if recovered else None
+        self.index = result.last_index if result else 0
+        self.previous = result.last_crc if result else 0
+        self.sequence = result.last_sequence if result else 0
+        self.position = result.end_position if result else 0
+        self.segment = (result.segment_base or 0) if result else 0
+        self.end = self.segment + (result.segment_capacity if result else CAPACITY)
+        self.durable = self.index
+        self.bases = recovered.bases if recovered else [0]
+        self.last_of: dict[int, int] = {}  # base -> last sequence in that segment
+        for sequence, _index, position, _size in recovered.places if recovered else ():
+            self.last_of[max(base for base in self.bases if base <= position)] = sequence
+        self.waiting: list[tuple[int, str, object]] = []
+
+    def ask(self, place: int, what: str, value: object) -> None:
+        """Promised as soon as the record at `place` is stored."""
+        self.bench.disk.mark("asked " + what, value)
+        self.waiting.append((place, what, value))
+
+    def create(self) -> None:
+        body = b'{"log":%d}' % self.log_id
+        self.ask(
+            self.bench.lane.add(CREATE, self.log_id, body, row=self.row), "metadata", (self.log_id, body)
+        )
+
+    def change_metadata(self, chance: random.Random) -> None:
+        body = b'{"log":%d,"x":%d}' % (self.log_id, chance.randrange(1 << 30))
+        self.ask(
+            self.bench.lane.add(METADATA, self.log_id, body, row=self.row), "metadata", (self.log_id, body)
+        )
+
+    def append(self, chance: random.Random) -> None:
+        """One frame, mostly of messages."""
+        if chance.random() < 0.15:
+            frame, records = self.frame(codec.NOTE, chance.randbytes(chance.randrange(80)), []), []
+        else:
+            count = chance.randrange(1, 4)
+            records = [
+                Record(self.sequence + 1 + n, b"s.%d" % n, chance.randbytes(chance.randrange(300)), b"", 7)
+                for n in range(count)
+            ]
+            self.sequence += count
+            frame = self.frame(codec.MESSAGES, b"".join(map(codec.build_record, records)), records)
+        if self.position + len(frame) > self.end:
+            self.segment, self.end = self.position, self.position + CAPACITY
+            self.bases.append(self.segment)
+        place = self.bench.lane.add(
+            FRAME, self.log_id, frame, row=self.row, segment=self.segment, capacity=CAPACITY,
+            position=self.position, index=self.index + 1, term=self.term,
+        )  # fmt: skip
+        self.index += 1
+        self.position += len(frame)
+        self.previous = int.from_bytes(frame[4:8], "little")
+        self.last_of[self.segment] = self.sequence
+        self.ask(place, "records", (self.log_id, self.index, records))
+
+    def frame(self, kind: int, body: bytes, records: list[Record]) -> bytes:
+        first = records[0].sequence if records else self.sequence
+        return codec.build_frame(
+            kind, self.log_id, self.index + 1, self.term, self.previous, body, first_sequence=first,
+            count=len(records), durable_lag=self.index + 1 - self.durable,
+        )  # fmt: skip
+
+    def drop_head(self) -> None:
+        """Give the oldest segment back."""
+        base = self.bases.pop(0)
+        self.bench.disk.mark("dropped", (self.log_id, self.last_of.get(base, 0)))
+        self.bench.lane.add(RELEASE, self.log_id, row=self.row, segment=base)
+
+    def settle(self) -> None:
+        """Say what was promised, as PubAcks would."""
+        for place, what, value in self.waiting:
+            assert self.bench.lane.status(place) == STORED, (what, value, self.bench.lane.status(place))
+            self.bench.disk.mark(what, value)
+            if what == "records":
+                self.durable = max(self.durable, value[1])
+        self.waiting.clear()
+
+
+def live(bench: Bench, owners: list[Owner], chance: random.Random, turns: int) -> None:
+    """The script: groups of frames, now and then something else."""
+    for _ in range(turns):
+        for owner in chance.sample(owners, chance.randrange(1, len(owners) + 1)):
+            for _ in range(chance.randrange(1, GROUP_MAX + 1)):
+                owner.append(chance)
+            if chance.random() < 0.1:
+                owner.change_metadata(chance)
+            if len(owner.bases) > 3:
+                owner.drop_head()
+        bench.run()
+        for owner in owners:
+            owner.settle()
+        bench.lane.release()
+
+
+@dataclass
+class Promises:
+    """What was promised up to a cut, and what was only asked for."""
+
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)
+    asked: dict[tuple[int, int], set[Record]] = field(default_factory=dict)
+    metadata: dict[int, set[bytes]] = field(default_factory=dict)
+    dropped: dict[int, int] = field(default_factory=dict)
+    made: set[int] = field(default_factory=set)
+
+    def take(self, marks: list[tuple[str, object]]) -> "Promises":
+        """Go through the marks of one life."""
+        for what, value in marks:
+            if what == "dropped":
+                self.dropped[value[0]] = max(self.dropped.get(value[0], 0), value[1])
+            elif what.endswith("metadata"):
+                log_id, body = value
+                if what == "metadata":
+                    self.metadata[log_id] = {body}
+                    self.made.add(log_id)
+                else:
+                    self.metadata.setdefault(log_id, set()).add(body)
+            else:
+                log_id, _index, records = value
+                for record in records:
+                    if what == "records":
+                        self.records[log_id, record.sequence] = record
+                    self.asked.setdefault((log_id, record.sequence), set()).add(record)
+        return self
+
+
+@dataclass
+class RecoveredLog:
+    metadata: bytes | None
+    damaged: str | None
+    records: dict[int, Record]
+    places: list[tuple[int, int, int, int]]  # sequence, frame index, log position and size of each record
+    result: object
+    bases: list[int]
+
+
+def real_scan(log_id: int, files: list[tuple[int, str]]) -> tuple[list[tuple], object]:
+    """(records of a CollectingSink, result)."""
+    sink = CollectingSink()
+    return sink, LogScan(log_id, files).run(sink)
+
+
+def recover(disk: LoggedDisk, root: str, folder: str, scan=real_scan) -> dict[int, RecoveredLog]:
+    """What a start does: open, raise the term, list, scan, remove what lies behind the ends."""
+    store = Store(disk, root, pooled_capacity=CAPACITY)
+    store.open()
+    store.raise_term()
+    listing = store.list_logs()
+    shutil.rmtree(folder, ignore_errors=True)
+    disk.image().write_below(folder, store.logs_path)
+    found = {}
+    for entry in listing:
+        log_id, bases = entry["log_id"], [segment[0] for segment in entry["segments"]]
+        path = os.path.join(folder, layout.log_name(log_id))
+        sink, result = scan(log_id, [(base, f"{path}/{layout.segment_name(base)}") for base in bases])
+        leftovers = {layout.segment_base_of(os.path.basename(path)) for path in result.leftover_paths}
+        for base in sorted(leftovers, reverse=True):
+            store.release_segment(log_id, base)
+        records: dict[int, Record] = {}
+        for _kind, _index, record, _position in sink.records:
+            expect(record.sequence not in records, f"log {log_id}: {record.sequence} is there twice")
+            records[record.sequence] = record
+        places = [
+            (record.sequence, index, position, len(codec.build_record(record)))
+            for _kind, index, record, position in sink.records
+        ]
+        metadata = entry["metadata"]
+        found[log_id] = RecoveredLog(
+            metadata.encode() if metadata is not None else None, entry["damaged"], records, places, result,
+            [base for base in bases if base not in leftovers],
+        )  # fmt: skip
+    store.close()
+    return found
+
+
+def check(promises: Promises, found: dict[int, RecoveredLog]) -> None:
+    """I1, I2 and I3."""
+    for log_id in promises.made:
+        expect(log_id in found, f"log {log_id} is gone")
+        log = found[log_id]
+        expect(log.damaged is None, f"log {log_id} is damaged: {log.damaged}")
+        expect(log.metadata in promises.metadata[log_id], f"log {log_id} has metadata {log.metadata}")
+        expect(log.result.lost == [], f"log {log_id} tells losses: {log.result.lost}")
+    for (log_id, sequence), record in promises.records.items():
+        expect(found[log_id].result.last_sequence >= sequence, f"log {log_id} would give {sequence} again")
+        if sequence > promises.dropped.get(log_id, 0):
+            expect(found[log_id].records.get(sequence) == record, f"log {log_id} lost {sequence}")
+    for log_id, log in found.items():
+        for sequence, record in log.records.items():
+            expect(record in promises.asked.get((log_id, sequence), ()), f"log {log_id}: wrong {sequence}")
+
+
+def same(one: dict[int, RecoveredLog], other: dict[int, RecoveredLog]) -> bool:
+    """Whether two recoveries found the same."""
+
+    def shape(found: dict[int, RecoveredLog]) -> dict:
+        return {log_id: (log.metadata, log.records, log.result.last_index, log.result.last_crc,
+                         log.result.end_position, log.result.last_sequence)
+                for log_id, log in found.items()}  # fmt: skip
+
+    return shape(one) == shape(other)
+
+
+def check_with_flipped_bit(image: Image, root: str, folder: str, before: dict, chance, scan) -> bool:
+    """One bit of a durable record: at most that one is gone, and told. False: there was none to hit."""
+    choices = [
+        (log_id, place)
+        for log_id, log in before.items()
+        for place in log.places
+        if place[1] + 2 * GROUP_MAX < log.result.last_index  # the last frame knows this one durable
+    ]
+    if not choices:
+        return False
+    log_id, (_sequence, _index, position, size) = chance.choice(choices)
+    base = max(base for base in before[log_id].bases if base <= position)
+    path = f"{Store(None, root).log_path(log_id)}/{layout.segment_name(base)}"
+    number = image.names[path]
+    data = bytearray(image.contents[number])
+    data[64 + position - base + chance.randrange(size)] ^= 1 << chance.randrange(8)
+    image.contents[number] = bytes(data)
+    after = recover(LoggedDisk(image), root, folder, scan)[log_id]
+    gone = before[log_id].records.keys() - after.records.keys()
+    told = {n for first, last, _ in after.result.lost if first for n in range(first, last + 1)}
+    expect(len(gone) <= 1, f"one flipped bit cost {len(gone)} records")
+    expect(gone == told, f"{gone} gone, {told} told")
+    expect(after.records.items() <= before[log_id].records.items(), "wrong bytes")
+    expect(
+        after.result.last_sequence >= before[log_id].result.last_sequence, "sequences would be given again"
+    )
+    return True
+
+
+class Runner:
+    """Makes states and checks them; counts what it did, so that a test that did nothing fails."""
+
+    def __init__(self, folder, seed: int, disk_class=LoggedDisk, scan=real_scan):
+        self.root = str(folder / "store")
+        os.makedirs(self.root, exist_ok=True)
+        self.folder = str(folder / "state")
+        self.chance = random.Random(seed)
+        self.disk_class, self.scan = disk_class, scan
+        self.counts = dict.fromkeys(("states", "promises", "recoveries", "second lives", "flips"), 0)
+
+    def life(self, start: Image, found: dict[int, RecoveredLog] | None, turns: int) -> list[tuple]:
+        """Run the script on a state; gives the events."""
+        disk = self.disk_class(start)
+        bench = Bench(self.root, disk, pooled_capacity=CAPACITY)
+        bench.store.raise_term()
+        bench.store.list_logs()
+        owners = []
+        for log_id in LOGS:
+            log = found.get(log_id) if found else None
+            for path in log.result.leftover_paths if log else ():
+                bench.store.release_segment(log_id, layout.segment_base_of(os.path.basename(path)))
+            owners.append(Owner(bench, log_id, log))
+            if log is None:
+                owners[-1].create()
+        bench.run()
+        for owner in owners:
+            owner.settle()
+        live(bench, owners, self.chance, turns)
+        bench.store.close()
+        return disk.events
+
+    def run(self, states: int) -> None:
+        """At least so many states. Raises Violation."""
+        empty = Image(folders={os.path.dirname(self.root), self.root})
+        while self.counts["states"] < states:
+            self.run_life(empty, Promises(), None, cuts=40, states_per_cut=6, depth=0)
+
+    def run_life(
+        self, start: Image, past: Promises, found, cuts: int, states_per_cut: int, depth: int
+    ) -> None:
+        events = self.life(start, found, turns=25 if depth == 0 else 6)
+        for cut in sorted(self.chance.sample(range(len(events) + 1), min(cuts, len(events)))):
+            replay = Replay(start, events, cut)
+            promises = Promises(
+                dict(past.records), {k: set(v) for k, v in past.asked.items()},
+                {k: set(v) for k, v in past.metadata.items()}, dict(past.dropped), set(past.made),
+            ).take(replay.marks)  # fmt: skip
+            for _ in range(states_per_cut):
+                self.check_state(replay.image(self.chance), promises, depth)
+
+    def check_state(self, image: Image, promises: Promises, depth: int) -> None:
+        self.counts["states"] += 1
+        self.counts["promises"] += len(promises.records)
+        disk = LoggedDisk(image)
+        found = recover(disk, self.root, self.folder, self.scan)
+        check(promises, found)
+        die = self.chance.random()
+        if die < 0.1:
+            # Recovery itself is cut short: what it leaves is recovered to the same.
+            replay = Replay(image, disk.events, self.chance.randrange(len(disk.events) + 1))
+            again = recover(LoggedDisk(replay.image(self.chance)), self.root, self.folder, self.scan)
+            expect(same(found, again), "a second recovery finds something else")
+            self.counts["recoveries"] += 1
+        elif die < 0.2:
+            self.counts["flips"] += check_with_flipped_bit(
+                disk.image(), self.root, self.folder, found, self.chance, self.scan
+            )
+        elif die < 0.22 and depth == 0 and self.scan is real_scan:
+            self.counts["second lives"] += 1
+            self.run_life(image, promises, found, cuts=8, states_per_cut=3, depth=1)
+
+
+def test_every_state_is_recovered(tmp_path) -> None:
+    """The real thing, from end to end."""
+    runner = Runner(tmp_path, SEED)
+    try:
+        runner.run(STATES)
+    finally:
+        print(f"seed {SEED}: {runner.counts}")
+    assert all(runner.counts.values())
+
+
+class ForgetfulDisk(LoggedDisk):
+    """Planted: promises are made before the data is synced."""
+
+    def fdatasync(self, fd: int) -> None:
+        pass
+
+
+class NamelessDisk(LoggedDisk):
+    """Planted: the directory of a log is not synced after a new segment."""
+
+    def sync_directory(self, path: str) -> None:
+        if layout.log_id_of(os.path.basename(path)) is None:
+            super().sync_directory(path)
+
+
+@dataclass
+class NaiveResult:
+    last_index: int = 0
+    last_crc: int = 0
+    last_sequence: int = 0
+    end_position: int = 0
+    lost: list = field(default_factory=list)
+    leftover_paths: list = field(default_factory=list)
+
+
+class NaiveSink:
+    def __init__(self):
+        self.records = []
+
+
+def naive_scan(log_id: int, files: list[tuple[int, str]], checked: bool) -> tuple[NaiveSink, NaiveResult]:
+    """A reader that trusts sizes, or that stops at whatever is wrong."""
+    sink, result = NaiveSink(), NaiveResult()
+    for base, path in sorted(files):
+        with open(path, "rb") as file:
+            data = file.read()
+        at = 64
+        while at + 64 <= len(data):
+            head = data[at : at + 64]
+            size = int.from_bytes(head[16:20], "little")
+            if head[:4] != b"SBF1" or head[8:12] != log_id.to_bytes(4, "little"):
+                break
+            frame = data[at : at + 64 + size]
+            try:
+                parsed = codec.parse_frame(frame if checked else resealed(frame))
+            except codec.DamagedFrame:
+                break
+            at += 64
+            for record in parsed.records:
+                sink.records.append((parsed.kind, parsed.index, record, base + at - 64))
+                result.last_sequence = max(result.last_sequence, record.sequence)
+                at += len(codec.build_record(record))
+            result.last_index = parsed.index
+            at = at if parsed.records else at + size
+    return sink, result
+
+
+def resealed(frame: bytes) -> bytes:
+    """The frame with whatever checksums make it pass: reading without a check."""
+    head = frame[:64]
+    kind, count = int.from_bytes(head[28:30], "little"), int.from_bytes(head[30:32], "little")
+    index, first = int.from_bytes(head[32:40], "little"), int.from_bytes(head[40:48], "little")
+    records, at = [], 64
+    while at + 40 <= len(frame) and kind == codec.MESSAGES:
+        size, header, payload, subject = (
+            int.from_bytes(frame[at + a : at + b], "little")
+            for a, b in ((0, 4), (24, 28), (28, 32), (32, 34))
+        )
+        if not 40 <= size <= len(frame) - at:
+            break
+        start = at + 40 + subject + header
+        sequence = int.from_bytes(frame[at + 8 : at + 16], "little")
+        text = frame[at + 40 : at + 40 + subject]
+        records.append(Record(sequence, text, frame[start : start + payload], b"", 7))
+        at += size
+    body = b"".join(map(codec.build_record, records)) if records else frame[64:]
+    log_id = int.from_bytes(head[8:12], "little")
+    return codec.build_frame(
+        kind, log_id, index, 1, 0, body, first_sequence=first, count=len(records) if records else count
+    )
+
+
+@pytest.mark.parametrize(
+    ("disk_class", "scan", "what"),
+    [
+        (ForgetfulDisk, real_scan, "lost|gone|again|damaged|metadata"),
+        (NamelessDisk, real_scan, "lost|again"),
+        (LoggedDisk, lambda log_id, files: naive_scan(log_id, files, checked=False), "wrong|twice"),
+        (LoggedDisk, lambda log_id, files: naive_scan(log_id, files, checked=True), "one flipped bit|told"),
+    ],
+    ids=["ack before sync", "directory not synced", "no checksum", "cut at any error"],
+)
+def test_planted_bugs_are_found(tmp_path, disk_class, scan, what) -> None:
+    """A test that cannot fail is none."""
+    runner = Runner(tmp_path, SEED, disk_class, scan)
+    with pytest.raises(Violation, match=what) as violation:
+        runner.run(PLANTED_STATES)
+    print(f"seed {SEED}: found after {runner.counts['states']} states: {violation.value}")
