@@ -34,7 +34,8 @@ class Faults:
         self._next_line = 0.0
 
     def tell(self, what: str, number: int, error: int) -> None:
-        """``what``: "log" (number: log id), "lane", "record" or "term" (number: worker); ``error``: errno."""
+        """``what`` failed with errno ``error``: "log" (``number``: its id), "journal", or of the worker
+        ``number`` its "lane", a "record" in it, or the "term" after its end."""
         if what == "lane":
             self._send(LaneBroken(number))
             return
@@ -72,6 +73,8 @@ class Faults:
 def _words(what: str, number: int, error: int) -> str:
     if what == "log":
         return f"log {number:08x} could not be written: {os.strerror(error)}"
+    if what == "journal":
+        return f"the journal failed and is not used any more: {os.strerror(error)}"
     if what == "term":
         return f"the term could not be raised after the end of worker {number}: {os.strerror(error)}"
     return f"worker {number} sent a record that fails its checks"

@@ -33,7 +33,10 @@ cdef class LogFile:
     cdef int part_room
     cdef uint64_t part_start  # file offset of the first
     cdef uint64_t part_bytes
-    cdef readonly bint dirty  # written and not synced
+    cdef readonly bint dirty  # written to its own file and not synced there
+    cdef bint lazy  # some of that is not in the journal either
+    cdef bint sync_failed  # in this cycle
+    cdef uint64_t journal_round  # the last round of the journal that has frames of this log; 0: none
     cdef bint wants_sync  # somebody waits for this cycle to be durable
     cdef bint touched  # in this cycle
     cdef int place  # among the logs touched in this cycle

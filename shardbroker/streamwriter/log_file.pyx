@@ -53,7 +53,7 @@ cdef class LogFile:
     cdef void begin_cycle(self) noexcept:
         self.before = self.tail
         self.touched = True
-        self.wants_sync = False
+        self.wants_sync = self.sync_failed = False
         self.error = 0
         self.new_frames = self.new_bytes = self.new_syncs = 0
 
@@ -123,7 +123,7 @@ cdef class LogFile:
         if count == 0:
             return self.error
         self.part_count = 0
-        self.dirty = True
+        self.dirty = self.lazy = True
         error = self.calls.write(self.fd, self.parts, count, self.part_start)
         if error:
             if error != ENOSPC and error != NO_ROOM_LEFT:
@@ -140,12 +140,13 @@ cdef class LogFile:
         error = self.calls.sync(self.fd)
         if error:
             self.failed_below = self.base + 1
+            self.sync_failed = True
             self.before = self.durable
             self.fail(error)
-            self.dirty = False
+            self.dirty = self.lazy = False
             self.close_segment()
             return error
-        self.dirty = False
+        self.dirty = self.lazy = False
         self.durable = self.before = self.tail
         return 0
 

@@ -25,6 +25,7 @@ from shardbroker.shm import layout
 from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.storage.disk import Disk
+from shardbroker.storage.journal import Journal
 from shardbroker.storage.store import Store
 from shardbroker.streamwriter.faults import Faults
 from shardbroker.streamwriter.write_loop import WriteLoop
@@ -68,8 +69,14 @@ class Writer:
         self._doorbell = fds[2]
         self._store = Store(disk, options.store_dir)
         self._faults = Faults(self._send, self._store.free_size)
+        self._journal = Journal(self._store)
         self._loop = WriteLoop(
-            self._store, self._board.address, self._log_table.address, log_table_size, self._faults.tell
+            self._store,
+            self._journal,
+            self._board.address,
+            self._log_table.address,
+            log_table_size,
+            self._faults.tell,
         )
         self._loop.set_pid(os.getpid())
         self._worker_doorbells = {}
@@ -111,6 +118,7 @@ class Writer:
     def _open(self) -> bool:
         try:
             self._store.open()
+            replayed = self._journal.recover()
             if self._is_successor:
                 self._loop.settle_rows()
             else:
@@ -124,7 +132,9 @@ class Writer:
             self._send(messages.WriterFailed(f"the store {self._store.path} is not usable: {error}"))
             return False
         self._store.make_reserve()
-        for text in self._store.warnings:
+        if replayed:
+            self._send(messages.WriterReport("info", f"JetStream store: {replayed} frames from the journal"))
+        for text in self._store.warnings + self._journal.warnings:
             self._send(messages.WriterReport("warn", f"JetStream store: {text}"))
         self._send(messages.WriterReady(self._store.term, probe_us, self._store.path, logs))
         return True
@@ -143,7 +153,7 @@ class Writer:
     def _finish(self) -> None:
         while self._loop.cycle():
             pass
-        self._loop.sync_unsynced()
+        self._loop.close()
         self._store.close()
 
     # --- messages ----------------------------------------------------------------------------------------

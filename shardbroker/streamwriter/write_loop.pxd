@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from shardbroker.shm.append_lane cimport LaneConsumer, LaneRecord
 from shardbroker.shm.offsets cimport WORKERS_MAX
 from shardbroker.streamwriter.file_calls cimport FileCalls
+from shardbroker.streamwriter.journal_writer cimport JournalWriter
 from shardbroker.streamwriter.log_file cimport LogFile
 
 cdef struct Entry:
@@ -17,6 +18,7 @@ cdef struct Entry:
 cdef class WriteLoop:
     cdef readonly FileCalls calls
     cdef object store
+    cdef readonly JournalWriter journal
     cdef object on_fault  # on_fault(kind, log id, errno)
     cdef dict logs  # log id -> LogFile
     cdef list touched  # LogFiles of this cycle
@@ -50,6 +52,7 @@ cdef class WriteLoop:
     cdef uint32_t erase(self, const LaneRecord *record) except? 0
     cdef bint wait_for(self, LaneRecord *record, uint64_t index, int log) noexcept
     cdef void write_and_sync(self) noexcept
+    cdef void write_with_journal(self) noexcept
     cdef void answer(self) noexcept
     cdef void store_row(self, LogFile log) noexcept
     cdef uint8_t *row_of(self, uint32_t row) noexcept

@@ -10,6 +10,7 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.storage.checksum import checksum
 from shardbroker.storage.disk import Disk
+from shardbroker.storage.journal import Journal
 from shardbroker.storage.store import Store
 from shardbroker.streamwriter.write_loop import WriteLoop
 
@@ -143,7 +144,7 @@ class Log:
 class Bench:
     """A write loop on a store in ``directory`` with ``lanes`` lanes, without processes."""
 
-    def __init__(self, directory, disk=None, lanes: int = 1, **store_options):
+    def __init__(self, directory, disk=None, lanes: int = 1, journal_size=1 << 20, **store_options):
         self.board_fd = os.memfd_create("board")
         os.ftruncate(self.board_fd, layout.BOARD_SIZE)
         self.board_mapping = Mapping(self.board_fd, layout.BOARD_SIZE)
@@ -156,6 +157,7 @@ class Bench:
         self.lane = self.lanes[0]
         self.directory = str(directory)
         self.disk = disk or Disk()
+        self.journal_size = journal_size
         self.store_options = store_options
         self.faults: list[tuple] = []
         self.start()
@@ -164,8 +166,10 @@ class Bench:
         """A new writer on the same memory, as after the death of one."""
         self.store = Store(self.disk, self.directory, **self.store_options)
         self.store.open()
+        self.journal = Journal(self.store, self.journal_size)
+        self.replayed = self.journal.recover()
         self.loop = WriteLoop(
-            self.store, self.board_mapping.address, self.rows_mapping.address, len(self.rows),
+            self.store, self.journal, self.board_mapping.address, self.rows_mapping.address, len(self.rows),
             lambda *fault: self.faults.append(fault),
         )  # fmt: skip
         self.doorbells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in self.lanes]
