@@ -195,9 +195,11 @@ class Listed(Kind):
 
 
 class Mapped(Kind):
-    """An object with any keys and texts as values."""
+    """An object with any keys and values of one kind."""
 
-    type_name = "map[string]string"
+    def __init__(self, element: Kind) -> None:
+        self.element = element
+        self.type_name = f"map[string]{element.type_name}"
 
     def read(self, node: Node, place: _Place, old: object) -> object:
         if node.kind == "n":
@@ -206,7 +208,7 @@ class Mapped(Kind):
             raise place.wrong_type(node, self.type_name)
         result = dict(old) if isinstance(old, dict) else {}
         for name, child in node.value:
-            result[name] = STRING.read(child, place.child(name), None)
+            result[name] = self.element.read(child, place.child(name), None)
         return result
 
 
@@ -248,7 +250,7 @@ DURATION = Integer("time.Duration", -(1 << 63), (1 << 63) - 1)  # nanoseconds
 TIME = _Time()
 COMPRESSION = _Compression()
 STRINGS = Listed(STRING)
-TEXTS_BY_NAME = Mapped()
+TEXTS_BY_NAME = Mapped(STRING)
 
 
 def decode(text: bytes, kind: Struct, *, strict: bool = True) -> dict[str, object]:
