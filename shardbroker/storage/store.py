@@ -58,7 +58,11 @@ class Store:
         """Make the store or take the one that is there. Raises StartError, with what to do about it."""
         try:
             self._open()
+        except StartError:
+            self.close()
+            raise
         except OSError as error:
+            self.close()
             raise StartError(
                 f"cannot open the store {self.path} ({error.strerror or error}): "
                 "check its owner and mode, or give another --store_dir"
@@ -131,7 +135,9 @@ class Store:
         if slots.damage:
             self.warnings.append(f"the term: {', '.join(slots.damage)}")
         if slots.newest < 0 and slots.damage:
-            self.term = self._highest_term_of_segments() + TERM_LEAP
+            highest = self._highest_term_of_segments()
+            # Without a segment there was no frame that bears a term: the first raise was cut short.
+            self.term = highest + TERM_LEAP if highest else 0
 
     def _highest_term_of_segments(self) -> int:
         highest = 0
@@ -216,6 +222,9 @@ class Store:
         self._generations.pop(path, None)
         dead = path + layout.DEAD
         if self.disk.exists(path):
+            if dead in self._dead:  # a crash came between its end and its sweep, and the log was made again
+                self._remove_tree(dead)
+                self._dead.remove(dead)
             self.disk.rename(path, dead)
             self._dead.append(dead)
         self.disk.sync_directory(self.logs_path)
