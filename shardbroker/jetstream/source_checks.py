@@ -7,12 +7,14 @@ text instead of bytes, and for the empty text, which nats-server lets stand for 
 Source: spec page 03, sections 1 and 11.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import api_errors
 from shardbroker.jetstream.source_config import StreamSource, SubjectTransformConfig
 from shardbroker.jetstream.stream_config import StreamConfig
+from shardbroker.jetstream.subject_trie import SubjectTrie
 from shardbroker.protocol.go_json_syntax import quote
 from shardbroker.subjects import subject as rules
 from shardbroker.subjects.transform import Transform, TransformError, validate_mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from shardbroker.jetstream.config_checks import AccountView
 
 API_PREFIX = "$JS.API"
+VISITS_MAX = 10_000  # of streams in search of a circle, before each is visited only once more
 _FORBIDDEN_IN_NAMES = frozenset(" \t\r\n\f.*>\\/")
 
 
@@ -159,6 +162,7 @@ def _is_possible_consumer(source: StreamSource) -> bool:
 
 
 def _check_transforms_of_mirror(transforms: Sequence[SubjectTransformConfig]) -> None:
+    filters = _trie_of(transforms)
     for index, transform in enumerate(transforms):
         if transform.src and not is_valid_subject(transform.src):
             raise api_errors.MIRROR_INVALID_SUBJECT_FILTER(err=f"invalid subject {transform.src}")
@@ -166,9 +170,16 @@ def _check_transforms_of_mirror(transforms: Sequence[SubjectTransformConfig]) ->
             validate_mapping(transform.src, transform.dest)
         except TransformError as error:
             raise api_errors.MIRROR_INVALID_TRANSFORM_DESTINATION(err=str(error)) from None
-        for other_index, other in enumerate(transforms):
-            if index != other_index and collide(transform.src, other.src):
-                raise api_errors.MIRROR_OVERLAPPING_SUBJECT_FILTERS.fresh()
+        if any(other != index for _, other in filters.overlaps(transform.src)):
+            raise api_errors.MIRROR_OVERLAPPING_SUBJECT_FILTERS.fresh()
+
+
+def _trie_of(transforms: Sequence[SubjectTransformConfig]) -> SubjectTrie:
+    """The transforms' sources with their indexes: comparing each with each would take too long for many."""
+    trie = SubjectTrie()
+    for index, transform in enumerate(transforms):
+        trie.add(transform.src, index)
+    return trie
 
 
 def _check_mirrored_stream(
@@ -199,10 +210,12 @@ def _check_source(source: StreamSource, consumers: set[tuple[object, ...]]) -> N
             validate_mapping(transform.src, transform.dest)
         except TransformError as error:
             raise api_errors.SOURCE_INVALID_TRANSFORM_DESTINATION(err=str(error)) from None
+    filters = _trie_of(transforms)
     for index, transform in enumerate(transforms):
-        for other_index, other in enumerate(transforms):
-            if index != other_index and is_subset(transform.src, other.src):
-                raise api_errors.SOURCE_OVERLAPPING_SUBJECT_FILTERS.fresh()
+        # Two empty ones, which both stand for everything, pass in nats-server.
+        covering = (one for one in filters.covering(transform.src) if one[0] != "")
+        if any(other != index for _, other in covering):
+            raise api_errors.SOURCE_OVERLAPPING_SUBJECT_FILTERS.fresh()
     if source.consumer is not None:
         if not _is_possible_consumer(source):
             raise api_errors.SOURCE_DURABLE_CONSUMER_CFG_INVALID.fresh()
@@ -233,11 +246,18 @@ def _check_circles(config: StreamConfig, account: "AccountView") -> None:
     """Follow sources and mirrors upstream: nobody may meet again a stream whose messages he brings.
 
     A source with a filter closes a circle only if the filter can match what the stream captures itself.
+    Streams that are reached in several ways are visited several times, as by nats-server, which takes some of
+    these shapes for circles. After many visits each stream is followed only once more: the number of ways may
+    double with each stream.
     """
-    to_visit = [config]
+    to_visit = deque([config])
     visited: set[str] = set()
+    visits = 0
     while to_visit:
-        stream = to_visit.pop(0)
+        stream = to_visit.popleft()
+        visits += 1
+        if visits > VISITS_MAX and stream.name in visited:
+            continue
         visited.add(stream.name)
         for source in stream.sources or ():
             if source.external is not None:

@@ -91,6 +91,24 @@ class SubjectTrie:
             if (child := children.get("*")) is not None:
                 to_visit.append((child, index + 1))
 
+    def covering(self, subject: str) -> Iterator[tuple[str, Hashable]]:
+        """All (subject, value) that match whatever ``subject`` matches, each once, in no order."""
+        tokens = subject.split(".")
+        to_visit = [(self._root, 0)]
+        while to_visit:
+            node, index = to_visit.pop()
+            if index == len(tokens):
+                yield from node.entries
+                continue
+            children = node.children
+            if (rest := children.get(">")) is not None:
+                yield from rest.entries
+            token = tokens[index]
+            if token == ">":
+                continue
+            names = {token, "*"} if token else {token}
+            to_visit += [(children[name], index + 1) for name in names if name in children]
+
 
 def _everything_below(node: _Node) -> Iterator[tuple[str, Hashable]]:
     to_visit = list(node.children.values())

@@ -10,7 +10,7 @@ import pytest
 
 from shardbroker.jetstream.config_checks import complete
 from shardbroker.jetstream.js_limits import JetStreamLimits
-from shardbroker.jetstream.source_checks import collide
+from shardbroker.jetstream.source_checks import collide, is_subset
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.subject_trie import SubjectTrie
 from tests.jetstream.judge import DictAccount
@@ -44,6 +44,8 @@ def test_against_pairs(seed: int) -> None:
         asked = random_subject(chance)
         expected = sorted(entry for entry in model if collide(asked, entry[0]))
         assert sorted(trie.overlaps(asked)) == expected, asked
+        expected = sorted(entry for entry in model if is_subset(asked, entry[0]))
+        assert sorted(trie.covering(asked)) == expected, asked
         assert len(trie) == len(model)
 
 
