@@ -3,14 +3,17 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from shardbroker.storage.codec cimport record_value
-from shardbroker.storage.frame cimport FrameHead, RecordHead
-from shardbroker.storage.log_scan cimport LogSink
+from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, FrameHead, RecordHead
+from shardbroker.storage.log_sink cimport LogSink
+
+from shardbroker.storage.codec import Record
 
 
 cdef class CollectingSink(LogSink):
     """`records`: (kind, frame index, Record, position). `frames`: (kind, index, body, position).
 
-    `lost`: (first, last, reason). `beats`: bytes done at each sign of life.
+    `lost`: (first, last, reason). `beats`: bytes done at each sign of life. Payloads of records that come from
+    an index are zeros.
     """
 
     cdef readonly list records, frames, lost, beats
@@ -23,7 +26,8 @@ cdef class CollectingSink(LogSink):
         self.beats = []
 
     cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
-        self.records.append((frame.kind, frame.index, record_value(record), position))
+        value = record_outline(record) if self.from_index else record_value(record)
+        self.records.append((frame.kind, frame.index, value, position))
         return 0
 
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
@@ -37,6 +41,21 @@ cdef class CollectingSink(LogSink):
     cdef int on_progress(self, uint64_t bytes_done) except -1:
         self.beats.append(bytes_done)
         return 0
+
+
+cdef object record_outline(const RecordHead *record):
+    """What an index has of a record, as a Python value."""
+    cdef const char *subject = <const char *> record + RECORD_HEAD_SIZE
+    headers = (subject + record.subject_size)[: record.header_size] if record.flags else b""
+    return Record(
+        record.sequence,
+        subject[: record.subject_size],
+        bytes(record.payload_size),
+        headers,
+        record.time_ns,
+        record.flags,
+        record.ttl_s,
+    )
 
 
 cdef class CountingSink(LogSink):

@@ -2,23 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from shardbroker.storage.frame cimport FrameHead, RecordHead
+from shardbroker.storage.frame cimport FrameHead
 from shardbroker.storage.frame_search cimport Chain, FrameSearch
+from shardbroker.storage.log_sink cimport LogSink
 from shardbroker.storage.segment_window cimport SegmentWindow
-
-
-cdef class LogSink:
-    cdef public bint wants_beat  # on_progress is called, about every 8 MiB
-
-    # A record whose checksum is right. `position` is the log position of its head; the bytes are valid
-    # during the call. Where the frame's head was lost, `frame` is put together from what is around it.
-    cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1
-    # A frame without records; `position` is that of its head, the body is right.
-    cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1
-    # Sequences that were given and cannot be read. (0, 0): frames that are not messages, or nobody knows.
-    # (n, 0): from n on, and nobody knows how far.
-    cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1
-    cdef int on_progress(self, uint64_t bytes_done) except -1
 
 
 cdef struct PendingFrame:
@@ -51,9 +38,11 @@ cdef class LogScan:
     cdef uint32_t pending_count, pending_capacity
     cdef SegmentWindow again
     cdef int again_number
+    cdef bint use_indexes
 
     cdef int enter(self, uint32_t number) except -1
     cdef int leave(self) except -1
+    cdef bint take_index(self) except -1
     cdef int beat(self, uint64_t offset) except -1
     cdef int scan_segment(self, uint64_t *at) except -1
     cdef int try_frame(self, uint64_t *at) except -1

@@ -45,9 +45,14 @@ from shardbroker.storage.frame cimport (
     RECORD_HEAD_SIZE,
     SEGMENT_HEAD_SIZE,
     CheckpointBody,
+    FrameHead,
+    RecordHead,
 )
+from shardbroker.storage.index_files import read_index
 from shardbroker.storage.scan_result import ScanResult
 from shardbroker.storage.frame_search cimport FrameSearch, last_sequence_of, repair_head
+from shardbroker.storage.log_sink cimport LogSink
+from shardbroker.storage.segment_index cimport IndexReader
 from shardbroker.storage.segment_window cimport SegmentWindow
 from shardbroker.storage.segment_list import order_segments
 
@@ -61,22 +66,6 @@ cdef enum:
     NOT_HERE = 2  # no frame that comes next begins here
     NEXT_SEGMENT = 3
     LOG_ENDS = 4
-
-
-cdef class LogSink:
-    """Receives what a scan finds; the methods of this one ignore it."""
-
-    cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
-        return 0
-
-    cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
-        return 0
-
-    cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:
-        return 0
-
-    cdef int on_progress(self, uint64_t bytes_done) except -1:
-        return 0
 
 
 cdef bint body_is_good(const FrameHead *head, const uint8_t *body, uint64_t *last_sequence) noexcept nogil:
@@ -101,10 +90,11 @@ cdef class LogScan:
     """One reading of one log. `segments` are (base by name, path), in any order.
 
     `known_durable` is an index that was durable for sure, if the caller knows one (the persisted watermark):
-    a log that ends before it has lost its end.
+    a log that ends before it has lost its end. With `use_indexes` a sealed segment `x.seg` is not read if there
+    is an `x.idx` that fits: rot of payloads is then found when they are read.
     """
 
-    def __init__(self, log_id, segments, known_durable=0):
+    def __init__(self, log_id, segments, known_durable=0, use_indexes=True):
         self.log_id = log_id
         self.notes = []
         self.lost = []
@@ -113,6 +103,7 @@ cdef class LogScan:
         self.search = FrameSearch(log_id, self.segments)
         self.search.known_durable = known_durable
         self.chain = &self.search.chain
+        self.use_indexes = use_indexes
         self.window = SegmentWindow()
         self.again = SegmentWindow()
 
@@ -136,6 +127,8 @@ cdef class LogScan:
                 continue
             self.enter(number)
             offset = SEGMENT_HEAD_SIZE
+            if self.use_indexes and self.take_index():
+                continue
             state = self.scan_segment(&offset)
             if state == LOG_ENDS:
                 break
@@ -153,6 +146,44 @@ cdef class LogScan:
             self.chain.last_index = segment.head.first_index - 1
             self.chain.last_crc = segment.head.previous_crc
         return 0
+
+    cdef bint take_index(self) except -1:
+        """Take the index of this segment instead of what is in it, if it is sealed and all fits."""
+        cdef IndexReader index
+        segment = self.segments[self.number]
+        if self.number + 1 >= <uint32_t> len(self.segments) or self.gap_open or self.pending_count:
+            return False
+        data = read_index(segment.path)
+        if data is None:
+            return False
+        index = IndexReader(data)
+        if (
+            not index.good
+            or index.head.log_id != self.log_id
+            or index.head.base != self.base
+            or index.head.end_position != <uint64_t> self.segments[self.number + 1].base
+            or index.head.end_position - self.base + SEGMENT_HEAD_SIZE > self.window.size
+            or index.head.last_term < self.chain.last_term
+            or self.chain.started
+            and (index.head.first_index, index.head.first_previous_crc)
+            != (self.chain.last_index + 1, self.chain.last_crc)
+        ):
+            self.notes.append(f"{segment.path}: its index is damaged or does not fit; the segment is read")
+            return False
+        try:
+            index.replay(self.sink)
+        except ValueError as error:
+            self.tell_lost(0, 0, str(error))
+        self.chain.started = True
+        self.chain.last_index = index.head.last_index
+        self.chain.last_crc = index.head.last_crc
+        self.chain.last_term = index.head.last_term
+        self.last_sequence = max(self.last_sequence, index.head.last_sequence)
+        self.accepted_end = index.head.end_position
+        self.leave()
+        if self.sink.wants_beat:
+            self.beat(0)
+        return True
 
     cdef int scan_segment(self, uint64_t *at) except -1:
         """Frames from `at` on to the end of the segment or the log."""

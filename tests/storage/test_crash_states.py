@@ -362,6 +362,7 @@ class Runner:
             self.run_life(image, promises, found, cuts=8, states_per_cut=3, depth=1)
 
 
+@pytest.mark.timeout(0)
 def test_every_state_is_recovered(tmp_path) -> None:
     """The real thing, from end to end."""
     runner = Runner(tmp_path, SEED)
