@@ -18,7 +18,7 @@ cdef struct Tail:
 @cython.final
 cdef class LogFile:
     cdef readonly uint32_t log_id
-    cdef uint32_t row  # of the log table
+    cdef uint32_t row  # of the log table; 0xFFFFFFFF: not known before its first frame
     cdef FileCalls calls
     cdef object store
     cdef Tail tail  # with what this cycle has taken

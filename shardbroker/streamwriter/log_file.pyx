@@ -14,6 +14,7 @@ from libc.errno cimport EIO, ENOMEM, ENOSPC
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from posix.uio cimport iovec
+from posix.unistd cimport close
 
 from shardbroker.shm.append_lane cimport (
     STATUS_ERRNO,
@@ -34,6 +35,10 @@ from shardbroker.streamwriter.file_calls cimport FileCalls
 
 from shardbroker.storage.segment_head import SegmentHead
 
+cdef enum:
+    #: Bytes of frames in one segment; owners ask for a sixteenth of it.
+    CAPACITY_MAX = 1 << 30
+
 cdef int NO_ROOM_LEFT = errors.EDQUOT
 #: The file is there, but it is not what its name says.
 cdef int DAMAGED = errors.EUCLEAN
@@ -46,9 +51,12 @@ cdef class LogFile:
         self.store = store
         self.calls = calls
         self.fd = -1
+        self.row = 0xFFFFFFFF
 
     def __dealloc__(self):
         free(self.parts)
+        if self.fd >= 0:
+            close(self.fd)
 
     cdef void begin_cycle(self) noexcept:
         self.before = self.tail
@@ -158,6 +166,7 @@ cdef class LogFile:
 
     cdef int open_segment(self, const LaneRecord *record, const FrameHead *head) noexcept:
         """Have the record's segment open; 0, an errno, or -1 for a record that asks nonsense."""
+        cdef uint64_t size = record.body_size
         cdef int error
         # The segment before must be safe first: nobody opens it again to sync it.
         error = self.sync()
@@ -167,7 +176,7 @@ cdef class LogFile:
         try:
             opened = self.store.open_segment(self.log_id, record.segment)
             if opened is None:
-                if record.position != record.segment or record.capacity < record.body_size:
+                if record.position != record.segment or not size <= record.capacity <= CAPACITY_MAX:
                     return -1
                 opened = self.create_segment(record, head)
             self.fd = opened[0]

@@ -8,6 +8,7 @@ from shardbroker.shm.offsets cimport WORKERS_MAX
 from shardbroker.streamwriter.file_calls cimport FileCalls
 from shardbroker.streamwriter.journal_writer cimport JournalWriter
 from shardbroker.streamwriter.log_file cimport LogFile
+from shardbroker.streamwriter.log_table cimport LogTable
 
 cdef struct Entry:
     LaneRecord *record  # in the lane
@@ -28,8 +29,7 @@ cdef class WriteLoop:
     cdef int entry_count
     cdef int entry_room
     cdef uint8_t *board
-    cdef uint8_t *rows  # the log table
-    cdef uint64_t row_count
+    cdef LogTable table
     cdef uint64_t *sleeping_cell
     cdef uint64_t rung[WORKERS_MAX]  # the sleeping epoch each worker was last rung in
     cdef int doorbells[WORKERS_MAX]
@@ -44,9 +44,8 @@ cdef class WriteLoop:
     cdef uint32_t take_frame(self, int worker, LaneRecord *place, const LaneRecord *record, uint64_t position) noexcept
     cdef uint32_t take_sync(self, LaneRecord *place, const LaneRecord *record) noexcept
     cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept
-    cdef LogFile log_of(self, const LaneRecord *record)
-    cdef void adopt(self, LogFile log, uint8_t *row) noexcept
-    cdef LogFile touch(self, const LaneRecord *record)
+    cdef LogFile log_of(self, uint32_t log_id)
+    cdef LogFile touch(self, uint32_t log_id)
     cdef void add_touched(self, LogFile log) noexcept
     cdef object remove(self, const LaneRecord *record)
     cdef uint32_t erase(self, const LaneRecord *record) except? 0
@@ -54,6 +53,4 @@ cdef class WriteLoop:
     cdef void write_and_sync(self) noexcept
     cdef void write_with_journal(self) noexcept
     cdef void answer(self) noexcept
-    cdef void store_row(self, LogFile log) noexcept
-    cdef uint8_t *row_of(self, uint32_t row) noexcept
     cdef void ring_doorbell(self, int worker) noexcept

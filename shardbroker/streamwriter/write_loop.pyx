@@ -15,7 +15,6 @@ import errno as errors
 from libc.errno cimport EIO, ENOMEM, ENOSPC
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
 from posix.unistd cimport write
 
 from shardbroker.shm.append_lane cimport (
@@ -51,18 +50,6 @@ from shardbroker.shm.offsets cimport (
     BOARD_WRITER_PID,
     BOARD_WRITER_SLEEPING,
     LANE_RELEASED,
-    LOG_BYTES,
-    LOG_DURABLE_INDEX,
-    LOG_DURABLE_POSITION,
-    LOG_ERROR,
-    LOG_FIGURES_START,
-    LOG_FRAMES,
-    LOG_ID,
-    LOG_LAST_CRC,
-    LOG_ROW_SIZE,
-    LOG_STORED_INDEX,
-    LOG_SYNCS,
-    LOG_TERM,
     WORKER_ROW_SIZE,
     WORKER_SLEEPING,
     WORKERS_MAX,
@@ -73,6 +60,7 @@ from shardbroker.streamwriter.file_calls cimport FileCalls
 from shardbroker.streamwriter.frame_check cimport frame_is_sound
 from shardbroker.streamwriter.journal_writer cimport BatchHead, EntryHead, JournalWriter
 from shardbroker.streamwriter.log_file cimport LogFile
+from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 
 cdef enum:
     #: Bytes of one lane in one cycle: more would make the first wait for the last.
@@ -99,8 +87,7 @@ cdef class WriteLoop:
         self.unsynced = {}
         self.lanes = [None] * WORKERS_MAX
         self.board = <uint8_t *> board
-        self.rows = <uint8_t *> log_table
-        self.row_count = log_table_size // LOG_ROW_SIZE
+        self.table = LogTable(log_table, log_table_size)
         self.sleeping_cell = <uint64_t *> (self.board + BOARD_WRITER_SLEEPING)
         for worker in range(WORKERS_MAX):
             self.doorbells[worker] = -1
@@ -156,6 +143,10 @@ cdef class WriteLoop:
             record = lane.next()
             if record == NULL:
                 break
+            # Its owner may have changed the size since it was checked.
+            if lane.cursor - position > lane.size or lane.cursor - position < LANE_RECORD_SIZE:
+                lane.broken = True
+                break
             taken += lane.cursor - position
             self.take(worker, record, lane.cursor - position, position)
         if lane.broken:
@@ -187,14 +178,23 @@ cdef class WriteLoop:
         cdef FrameHead head
         cdef LogFile log
         cdef uint32_t status
-        if record.body_size < FRAME_HEAD_SIZE or record.row >= self.row_count:
+        if record.body_size < FRAME_HEAD_SIZE or record.row >= self.table.row_count:
             return STATUS_FAULTY
         head = (<FrameHead *> frame)[0]
         if not frame_is_sound(record, &head, frame + FRAME_HEAD_SIZE):
             return STATUS_FAULTY
-        log = self.touch(record)
-        if position < self.resent[worker] and log.durable.known and head.index <= log.durable.index:
-            return STATUS_STORED  # a predecessor stored it and died before it could say so
+        log = self.touch(record.log_id)
+        if log.row != record.row:
+            log.row = record.row
+            if not log.tail.known:
+                self.table.adopt(log)
+        if (
+            position < self.resent[worker]
+            and record.status == STATUS_STORED
+            and log.durable.known
+            and head.index <= log.durable.index
+        ):
+            return STATUS_STORED  # a predecessor said so and died before it could move the lane's position
         status = log.take(record, &head, frame)
         if status != STATUS_WAITING:
             return status
@@ -211,7 +211,7 @@ cdef class WriteLoop:
         cdef int waits_for = -1
         self.wants_cycle_sync = True
         if record.log_id:
-            log = self.touch(record)
+            log = self.touch(record.log_id)
             log.wants_sync = True
             waits_for = log.place
         else:
@@ -302,7 +302,7 @@ cdef class WriteLoop:
                 entry.record.status = STATUS_STORED
         self.entry_count = 0
         for log in self.touched:
-            self.store_row(log)
+            self.table.store(log)
             if log.dirty:
                 self.unsynced[log.log_id] = log
             else:
@@ -332,38 +332,17 @@ cdef class WriteLoop:
 
     # --- logs --------------------------------------------------------------------------------------------
 
-    cdef LogFile log_of(self, const LaneRecord *record):
-        """The log's state; a log not seen yet begins where its row says that it is."""
-        cdef LogFile log = self.logs.get(record.log_id)
-        cdef uint8_t *row
+    cdef LogFile log_of(self, uint32_t log_id):
+        cdef LogFile log = self.logs.get(log_id)
         if log is None:
             if len(self.logs) % 256 == 255:
                 self.close_some()
-            log = LogFile(record.log_id, self.store, self.calls)
-            self.logs[record.log_id] = log
-            row = self.row_of(record.row)
-            if row != NULL and (<uint32_t *> (row + LOG_ID))[0] == record.log_id:
-                self.adopt(log, row)
-        log.row = record.row
+            log = self.logs[log_id] = LogFile(log_id, self.store, self.calls)
         return log
 
-    cdef void adopt(self, LogFile log, uint8_t *row) noexcept:
-        cdef uint64_t durable = (<uint64_t *> (row + LOG_DURABLE_INDEX))[0]
-        cdef uint64_t stored = (<uint64_t *> (row + LOG_STORED_INDEX))[0]
-        if durable:
-            log.durable.known = True
-            log.durable.index = durable
-            log.durable.position = (<uint64_t *> (row + LOG_DURABLE_POSITION))[0]
-            log.durable.term = (<uint32_t *> (row + LOG_TERM))[0]
-            log.durable.crc = (<uint32_t *> (row + LOG_LAST_CRC))[0]
-        log.tail = log.durable
-        if stored > durable:
-            log.tail.known = True
-            log.tail.index = stored
-            log.tail.crc = 0
-
-    cdef LogFile touch(self, const LaneRecord *record):
-        cdef LogFile log = self.log_of(record)
+    cdef LogFile touch(self, uint32_t log_id):
+        """The log's state, in this cycle."""
+        cdef LogFile log = self.log_of(log_id)
         if not log.touched:
             self.add_touched(log)
         return log
@@ -373,39 +352,9 @@ cdef class WriteLoop:
         log.place = len(self.touched)
         self.touched.append(log)
 
-    cdef uint8_t *row_of(self, uint32_t row) noexcept:
-        return self.rows + <uint64_t> row * LOG_ROW_SIZE if row < self.row_count else NULL
-
-    cdef void store_row(self, LogFile log) noexcept:
-        cdef uint8_t *row = self.row_of(log.row)
-        if row == NULL or log.removed:
-            return
-        if (<uint32_t *> (row + LOG_ID))[0] != log.log_id:
-            memset(row, 0, LOG_FIGURES_START)
-        (<uint32_t *> (row + LOG_TERM))[0] = log.tail.term
-        (<uint64_t *> (row + LOG_DURABLE_POSITION))[0] = log.durable.position
-        (<uint32_t *> (row + LOG_LAST_CRC))[0] = log.durable.crc
-        (<uint32_t *> (row + LOG_ERROR))[0] = log.error
-        (<uint64_t *> (row + LOG_SYNCS))[0] += log.new_syncs
-        (<uint64_t *> (row + LOG_FRAMES))[0] += log.new_frames
-        (<uint64_t *> (row + LOG_BYTES))[0] += log.new_bytes
-        store_release_u64(<uint64_t *> (row + LOG_STORED_INDEX), log.tail.index)
-        store_release_u64(<uint64_t *> (row + LOG_DURABLE_INDEX), log.durable.index)
-        store_release_u32(<uint32_t *> (row + LOG_ID), log.log_id)
-
     def settle_rows(self):
-        """After a predecessor's death: sync what it had stored without syncing, and say so in the rows."""
-        cdef uint64_t place, durable, stored
-        cdef uint32_t log_id
-        cdef uint8_t *row
-        for place in range(self.row_count):
-            row = self.row_of(<uint32_t> place)
-            log_id = (<uint32_t *> (row + LOG_ID))[0]
-            durable = (<uint64_t *> (row + LOG_DURABLE_INDEX))[0]
-            stored = (<uint64_t *> (row + LOG_STORED_INDEX))[0]
-            if log_id and stored > durable and self.sync_newest(log_id):
-                (<uint32_t *> (row + LOG_LAST_CRC))[0] = 0
-                store_release_u64(<uint64_t *> (row + LOG_DURABLE_INDEX), stored)
+        """After a predecessor's death: make durable what it had stored without syncing."""
+        self.table.settle(self.sync_newest)
 
     def sync_newest(self, uint32_t log_id):
         try:
@@ -449,7 +398,7 @@ cdef class WriteLoop:
                 self.store.write_index(record.log_id, record.segment, content)
             elif record.kind == LANE_RELEASE or record.kind == LANE_ERASE:
                 # The frames that say so are durable first.
-                log = self.touch(record)
+                log = self.touch(record.log_id)
                 error = log.sync()
                 if error:
                     return STATUS_ERRNO + error
@@ -478,16 +427,14 @@ cdef class WriteLoop:
             action(log_id, content)
 
     cdef object remove(self, const LaneRecord *record):
-        cdef LogFile log = self.touch(record)
-        cdef uint8_t *row = self.row_of(record.row)
+        cdef LogFile log = self.touch(record.log_id)
         log.flush()
         log.close_segment()
         log.dirty = False
         self.store.remove_log(record.log_id)
         log.removed = True
         del self.logs[record.log_id]
-        if row != NULL and (<uint32_t *> (row + LOG_ID))[0] == record.log_id:
-            memset(row, 0, LOG_FIGURES_START)
+        self.table.clear(log.row if log.row != NO_ROW else record.row, record.log_id)
 
     cdef uint32_t erase(self, const LaneRecord *record) except? 0:
         """Zeros over a range of a segment, durably. One that was released needs none."""
@@ -501,7 +448,7 @@ cdef class WriteLoop:
             if record.position < record.segment or offset > capacity or record.count > capacity - offset:
                 return STATUS_FAULTY
             self.store.zero(fd, SEGMENT_HEAD_SIZE + offset, record.count)
-            self.journal.erase(self.touch(record), record.segment, record.position, record.count)
+            self.journal.erase(self.touch(record.log_id), record.segment, record.position, record.count)
         finally:
             self.store.disk.close(fd)
         return STATUS_STORED

@@ -62,6 +62,9 @@ class Lane:
         self.cells = memoryview(self.memory).cast("Q")
         self.position = 0
 
+    def __del__(self):
+        os.close(self.fd)
+
     def put(self, data: bytes) -> int:
         """Write raw bytes; gives the position of the first."""
         start = self.position
@@ -160,10 +163,26 @@ class Bench:
         self.journal_size = journal_size
         self.store_options = store_options
         self.faults: list[tuple] = []
+        self.doorbells: list[int] = []
         self.start()
+
+    def close(self) -> None:
+        """Give all descriptors back; nothing is synced."""
+        self.journal.close()
+        self.store.close()
+        for fd in self.doorbells:
+            os.close(fd)
+        self.doorbells = []
+
+    def __del__(self):
+        self.close()
+        os.close(self.board_fd)
+        os.close(self.rows_fd)
 
     def start(self) -> None:
         """A new writer on the same memory, as after the death of one."""
+        if self.doorbells:
+            self.close()
         self.store = Store(self.disk, self.directory, **self.store_options)
         self.store.open()
         self.journal = Journal(self.store, self.journal_size)
