@@ -12,8 +12,8 @@ from shardbroker.storage.codec import Record
 cdef class CollectingSink(LogSink):
     """`records`: (kind, frame index, Record, position). `frames`: (kind, index, body, position).
 
-    `lost`: (first, last, reason). `beats`: bytes done at each sign of life. Payloads of records that come from
-    an index are zeros.
+    `lost`: (first, last, reason). `beats`: bytes done at each sign of life. Payloads of records that come
+    from an index are zeros.
     """
 
     cdef readonly list records, frames, lost, beats

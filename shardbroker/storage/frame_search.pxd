@@ -1,6 +1,6 @@
 """Finding frames where the log does not simply go on."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.storage.frame cimport FrameHead
 from shardbroker.storage.segment_window cimport SegmentWindow
@@ -15,6 +15,7 @@ cdef struct Chain:
 
 
 cdef uint64_t last_sequence_of(const FrameHead *head) noexcept nogil
+cdef bint body_is_good(const FrameHead *head, const uint8_t *body, uint64_t *last_sequence) noexcept nogil
 cdef bint repair_head(FrameHead *head, const FrameHead *expected) noexcept nogil
 
 

@@ -10,7 +10,14 @@ Looking ahead answers one question, whether a frame was durable, and never goes 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from shardbroker.storage.codec cimport frame_head_is_good, gives_sequences, record_fits, record_is_good
+from shardbroker.storage.codec cimport (
+    frame_head_is_good,
+    gives_sequences,
+    has_records,
+    record_fits,
+    record_is_good,
+)
+from shardbroker.storage.crc32c cimport crc32c
 from shardbroker.storage.frame cimport (
     FRAME_HEAD_SIZE,
     FRAME_MAGIC,
@@ -28,6 +35,24 @@ cdef uint64_t last_sequence_of(const FrameHead *head) noexcept nogil:
     if gives_sequences(head.kind):
         return head.first_sequence + head.count - 1 if head.count else head.first_sequence
     return 0 if head.kind == FRAME_RELOCATED else head.first_sequence
+
+
+cdef bint body_is_good(const FrameHead *head, const uint8_t *body, uint64_t *last_sequence) noexcept nogil:
+    """Whether the whole body is right, record by record; the sequence of its last record."""
+    cdef uint64_t at = 0
+    cdef uint32_t count = 0, crc = 0
+    cdef const RecordHead *record
+    if not has_records(head.kind):
+        return head.body_crc == crc32c(0, body, head.body_size)
+    while at < head.body_size:
+        record = <const RecordHead *> (body + at)
+        if not record_is_good(record, head.body_size - at):
+            return False
+        crc = crc32c(crc, &record.crc, 4)
+        last_sequence[0] = record.sequence
+        at += record.size
+        count += 1
+    return count == head.count and crc == head.body_crc
 
 
 cdef bint repair_head(FrameHead *head, const FrameHead *expected) noexcept nogil:

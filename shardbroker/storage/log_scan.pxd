@@ -49,9 +49,7 @@ cdef class LogScan:
     cdef bint goes_on_in(self, uint32_t number) except -1
     cdef int take_cut(self, const FrameHead *head, uint64_t offset) except -1
     cdef int accept(self, const FrameHead *head, const uint8_t *body, uint64_t offset, bint good) except -1
-    cdef int deliver(
-        self, const FrameHead *head, const uint8_t *body, uint64_t position, bint good
-    ) except -1
+    cdef int deliver(self, const FrameHead *head, const uint8_t *body, uint64_t place, bint good) except -1
     cdef int deliver_damaged(self, const FrameHead *head, const uint8_t *body, uint64_t position) except -1
     cdef int tell_lost(self, uint64_t first, uint64_t last, object reason) except -1
     cdef int skip_hole(self, uint64_t *at) except -1
@@ -60,5 +58,6 @@ cdef class LogScan:
     cdef int salvage(self, uint64_t first, uint64_t last, const FrameHead *following) except -1
     cdef int keep_pending(self, const FrameHead *head, uint64_t offset) except -1
     cdef int settle_pending(self, const FrameHead *head) except -1
+    cdef int note_batch(self, str what) except -1
     cdef int deliver_pending(self) except -1
     cdef object finish(self, uint64_t offset)

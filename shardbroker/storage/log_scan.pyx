@@ -11,9 +11,8 @@ It is rot if some later frame of this log says that this index was durable when 
 knows it. So looking ahead decides, and looking ahead never goes back over what it has seen: a scan reads each
 byte at most twice, whatever lies on the disk.
 
-In a hole the next frame is looked for in steps of eight bytes, and whole records on the way are stepped over,
-so that what clients have written is not taken for a frame. One flipped bit in a head is put right: the
-checksum finds it, and three of four known fields prove that this is the place of a head.
+One flipped bit in a head is put right: the checksum finds it, and three of four known fields prove that this
+is the place of a head. How frames are found in a hole is told in frame_search.pyx.
 
 Nothing on the disk is an error here. Lost alternative: to stop at the first bad frame, as logs that cannot
 tell rot from a torn tail do; one flipped bit then costs everything behind it.
@@ -31,14 +30,11 @@ from shardbroker.storage.codec cimport (
     record_fits,
     record_is_good,
 )
-from shardbroker.storage.codec import KIND_NAMES
-from shardbroker.storage.crc32c cimport crc32c
 from shardbroker.storage.frame cimport (
     FRAME_BATCH,
     FRAME_BATCH_COMMIT,
     FRAME_CHECKPOINT,
     FRAME_HEAD_SIZE,
-    FRAME_MAGIC,
     FRAME_MESSAGES,
     FRAME_RELOCATED,
     FRAME_SKIP,
@@ -48,12 +44,14 @@ from shardbroker.storage.frame cimport (
     FrameHead,
     RecordHead,
 )
-from shardbroker.storage.index_files import read_index
-from shardbroker.storage.scan_result import ScanResult
-from shardbroker.storage.frame_search cimport FrameSearch, last_sequence_of, repair_head
+from shardbroker.storage.frame_search cimport FrameSearch, body_is_good, last_sequence_of, repair_head
 from shardbroker.storage.log_sink cimport LogSink
 from shardbroker.storage.segment_index cimport IndexReader
 from shardbroker.storage.segment_window cimport SegmentWindow
+
+from shardbroker.storage.codec import KIND_NAMES
+from shardbroker.storage.index_files import read_index
+from shardbroker.storage.scan_result import ScanResult
 from shardbroker.storage.segment_list import order_segments
 
 cdef enum:
@@ -68,30 +66,12 @@ cdef enum:
     LOG_ENDS = 4
 
 
-cdef bint body_is_good(const FrameHead *head, const uint8_t *body, uint64_t *last_sequence) noexcept nogil:
-    """Whether the whole body is right, record by record; the sequence of its last record."""
-    cdef uint64_t at = 0
-    cdef uint32_t count = 0, crc = 0
-    cdef const RecordHead *record
-    if not has_records(head.kind):
-        return head.body_crc == crc32c(0, body, head.body_size)
-    while at < head.body_size:
-        record = <const RecordHead *> (body + at)
-        if not record_is_good(record, head.body_size - at):
-            return False
-        crc = crc32c(crc, &record.crc, 4)
-        last_sequence[0] = record.sequence
-        at += record.size
-        count += 1
-    return count == head.count and crc == head.body_crc
-
-
 cdef class LogScan:
     """One reading of one log. `segments` are (base by name, path), in any order.
 
     `known_durable` is an index that was durable for sure, if the caller knows one (the persisted watermark):
-    a log that ends before it has lost its end. With `use_indexes` a sealed segment `x.seg` is not read if there
-    is an `x.idx` that fits: rot of payloads is then found when they are read.
+    a log that ends before it has lost its end. With `use_indexes` a sealed segment `x.seg` is not read if
+    there is an `x.idx` that fits: rot of payloads is then found when they are read.
     """
 
     def __init__(self, log_id, segments, known_durable=0, use_indexes=True):
@@ -113,7 +93,6 @@ cdef class LogScan:
     def run(self, LogSink sink not None):
         """Read everything, once. Raises only what the sink raises, and MemoryError."""
         cdef uint64_t offset = SEGMENT_HEAD_SIZE
-        cdef int state = NEXT_SEGMENT
         cdef uint32_t number
         self.sink = sink
         self.again_number = -1
@@ -129,8 +108,7 @@ cdef class LogScan:
             offset = SEGMENT_HEAD_SIZE
             if self.use_indexes and self.take_index():
                 continue
-            state = self.scan_segment(&offset)
-            if state == LOG_ENDS:
+            if self.scan_segment(&offset) == LOG_ENDS:
                 break
         return self.finish(offset)
 
@@ -157,16 +135,9 @@ cdef class LogScan:
         if data is None:
             return False
         index = IndexReader(data)
-        if (
-            not index.good
-            or index.head.log_id != self.log_id
-            or index.head.base != self.base
-            or index.head.end_position != <uint64_t> self.segments[self.number + 1].base
-            or index.head.end_position - self.base + SEGMENT_HEAD_SIZE > self.window.size
-            or index.head.last_term < self.chain.last_term
-            or self.chain.started
-            and (index.head.first_index, index.head.first_previous_crc)
-            != (self.chain.last_index + 1, self.chain.last_crc)
+        end_position = self.segments[self.number + 1].base
+        if end_position - self.base + SEGMENT_HEAD_SIZE > self.window.size or not index.fits(
+            self.chain, self.base, end_position
         ):
             self.notes.append(f"{segment.path}: its index is damaged or does not fit; the segment is read")
             return False
@@ -198,9 +169,7 @@ cdef class LogScan:
                     self.beat(at[0])
                 continue
             if state == NOT_HERE:
-                if more and at[0] >= self.end:
-                    return self.leave()
-                state = self.skip_hole(at)
+                state = NEXT_SEGMENT if more and at[0] >= self.end else self.skip_hole(at)
             if state == NEXT_SEGMENT:
                 return self.leave()
             if state == LOG_ENDS:
@@ -292,7 +261,7 @@ cdef class LogScan:
         if head.kind == FRAME_BATCH:
             self.keep_pending(head, offset)
         else:
-            if head.kind == FRAME_BATCH_COMMIT and self.pending_count:
+            if head.kind == FRAME_BATCH_COMMIT:
                 self.deliver_pending()
             self.deliver(head, body, self.base + offset - SEGMENT_HEAD_SIZE, good)
         # Only now: what is told of damage within the frame counts from the sequence before it.
@@ -300,22 +269,20 @@ cdef class LogScan:
         self.search.highest_sequence = max(self.search.highest_sequence, sequence)
         return 0
 
-    cdef int deliver(
-        self, const FrameHead *head, const uint8_t *body, uint64_t position, bint good
-    ) except -1:
+    cdef int deliver(self, const FrameHead *head, const uint8_t *body, uint64_t place, bint good) except -1:
         """Hand on what is in a frame."""
         cdef uint64_t at = 0
         cdef const RecordHead *record
         if not has_records(head.kind):
             if good:
-                return self.sink.on_frame(head, body, position)
+                return self.sink.on_frame(head, body, place)
             return self.tell_lost(0, 0, f"frame {head.index} ({KIND_NAMES.get(head.kind)}) is damaged")
         if not good:
-            return self.deliver_damaged(head, body, position)
-        position += FRAME_HEAD_SIZE
+            return self.deliver_damaged(head, body, place)
+        place += FRAME_HEAD_SIZE
         while at < head.body_size:
             record = <const RecordHead *> (body + at)
-            self.sink.on_record(head, record, position + at)
+            self.sink.on_record(head, record, place + at)
             at += record.size
         return 0
 
@@ -393,8 +360,7 @@ cdef class LogScan:
             self.gap_reason = f"frames from {self.chain.last_index + 1} on, at {position}, are damaged"
             if self.pending_count:
                 # What comes behind the parts of a batch is, most likely, its commit: then it was promised.
-                first = self.pending[0].head.first_sequence
-                self.notes.append(f"the commit of the batch from sequence {first} on is damaged")
+                self.note_batch("its commit is damaged")
                 self.deliver_pending()
         return 0
 
@@ -465,8 +431,12 @@ cdef class LogScan:
     cdef int settle_pending(self, const FrameHead *head) except -1:
         """A new owner never finishes a batch; the same one writes nothing else with sequences in between."""
         if head.term != self.pending[0].head.term or head.kind == FRAME_MESSAGES:
-            self.notes.append(f"a batch from sequence {self.pending[0].head.first_sequence} on has no commit")
+            self.note_batch("it has no commit")
             self.pending_count = 0
+        return 0
+
+    cdef int note_batch(self, str what) except -1:
+        self.notes.append(f"the batch from sequence {self.pending[0].head.first_sequence} on: {what}")
         return 0
 
     cdef int deliver_pending(self) except -1:
@@ -482,9 +452,7 @@ cdef class LogScan:
                 self.again_number = frame.segment
             there = self.again.at(frame.offset, FRAME_HEAD_SIZE + <uint64_t> frame.head.body_size)
             if there == NULL:
-                self.tell_lost(
-                    frame.head.first_sequence, last_sequence_of(&frame.head), "the file has become shorter"
-                )
+                self.tell_lost(frame.head.first_sequence, last_sequence_of(&frame.head), "the file was cut")
                 continue
             there += FRAME_HEAD_SIZE
             self.deliver(
@@ -512,10 +480,9 @@ cdef class LogScan:
             if segment is not None:
                 end = max(end, self.base + <uint64_t> segment.capacity)
         if self.pending_count:
-            self.notes.append(f"a batch from sequence {self.pending[0].head.first_sequence} on has no commit")
-        unreadable = self.window.unreadable + self.search.window.unreadable
-        if unreadable:
-            self.notes.append(f"the disk refused to read {unreadable} bytes")
+            self.note_batch("it has no commit")
+        if self.window.unreadable or self.search.window.unreadable:
+            self.notes.append(f"the disk refused to read {self.window.unreadable} bytes")
         return ScanResult(
             end,
             self.chain.last_index,

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.storage.frame cimport FrameHead, RecordHead
+from shardbroker.storage.frame_search cimport Chain
 from shardbroker.storage.log_sink cimport LogSink
 
 
@@ -66,6 +67,7 @@ cdef class IndexReader:
     cdef IndexHead head
     cdef bint good
 
+    cdef bint fits(self, const Chain *chain, uint64_t base, uint64_t end_position) noexcept
     # Raises ValueError, MemoryError and what the sink raises.
     cdef int replay(self, LogSink sink) except -1
     cdef int reserve_space(self, Replay *state, uint64_t header_size) except -1

@@ -1,13 +1,13 @@
 """The sealed index of a segment: everything recovery wants of it but the payloads, some bytes a message.
 
     IndexHead, then entries until its body_size:
-    frame entry     0x80 | kind, then as numbers: index and position from those expected, count, body size, first
-                    sequence, time, term, durable lag; of a frame without records also its body
+    frame entry     0x80 | kind, then as numbers: index from the one expected, count, body size, first
+                    sequence, time, term, durable lag; of a frame without records also position and body
     record entry    a byte of flags that say what is as in the record before, then what is not
 
-It is made from a whole segment, or by its owner while it fills it, and can be made again at any time: so it is
-not synced, has a checksum over all, and a reader that does not believe it reads the segment. Numbers have seven
-bits a byte, lowest first; signed ones are folded.
+It is made from a whole segment, or by its owner while it fills it, and can be made again at any time: so it
+is not synced, has a checksum over all, and a reader that does not believe it reads the segment. Numbers have
+seven bits a byte, lowest first; signed ones are folded.
 
 What comes out of it are the calls that a scan of the segment would make, with `from_index` set in the sink:
 then of a record only the head (without its checksum), the subject and, if it has flags, the header block are
@@ -230,8 +230,25 @@ cdef class IndexReader:
             and self.head.body_crc == crc32c(0, start + INDEX_HEAD_SIZE, self.head.body_size)
         )
 
+    cdef bint fits(self, const Chain *chain, uint64_t base, uint64_t end_position) noexcept:
+        """Whether it is the index of the segment that comes next in the chain."""
+        return (
+            self.good
+            and self.head.log_id == chain.log_id
+            and self.head.base == base
+            and self.head.end_position == end_position
+            and self.head.last_term >= chain.last_term
+            and (
+                not chain.started
+                or (
+                    self.head.first_index == chain.last_index + 1
+                    and self.head.first_previous_crc == chain.last_crc
+                )
+            )
+        )
+
     cdef int replay(self, LogSink sink) except -1:
-        """Make the calls of a scan. An index that passes its checksums and still makes no sense: ValueError."""
+        """Make the calls of a scan. An index with right checksums that makes no sense: ValueError."""
         cdef Replay state
         memset(&state, 0, sizeof(Replay))
         state.data.at = <const uint8_t *> <const char *> self.data + INDEX_HEAD_SIZE
