@@ -1,7 +1,7 @@
 """The one place where frames meet files.
 
-`FileCalls(disk)` writes and syncs by system calls without the GIL when `disk` is a plain Disk, and through the
-methods of `disk` when it is a test's: what calls it sees no difference.
+`FileCalls(disk)` writes and syncs by system calls without the GIL when `disk` is a plain Disk, and through
+the methods of `disk` when it is a test's: what calls it sees no difference.
 """
 
 from libc.errno cimport EINTR, EIO, errno

@@ -43,7 +43,9 @@ cdef bint frame_is_sound(const LaneRecord *record, const FrameHead *head, const 
     return crc32c(0, body, head.body_size) == head.body_crc
 
 
-cdef bint records_are_sound(const uint8_t *body, uint64_t size, uint32_t count, uint32_t body_crc) noexcept nogil:
+cdef bint records_are_sound(
+    const uint8_t *body, uint64_t size, uint32_t count, uint32_t body_crc
+) noexcept nogil:
     """Whether `size` bytes are exactly `count` records whose checksums have the checksum `body_crc`."""
     cdef RecordHead record
     cdef uint64_t at = 0

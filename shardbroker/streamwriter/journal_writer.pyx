@@ -1,12 +1,12 @@
 """The journal from the write loop's side (storage/journal.py says what it is for and how it lies on disk).
 
-A batch is collected from the frames that wait in the logs, before these are written to their own files, and is
-committed after: a log whose own write failed takes its frames out again (`entry_count`), or a replay would
+A batch is collected from the frames that wait in the logs, before these are written to their own files, and
+is committed after: a log whose own write failed takes its frames out again (`entry_count`), or a replay would
 bring back what its owner was told had failed.
 
-When a file is full, the logs with frames in it are synced by a thread, without the GIL, while the other file is
-filled. A log that cannot be synced gets its frames written anew from the journal; if that fails too, both files
-are left as they are for the next start, and the journal is not used any more.
+When a file is full, the logs with frames in it are synced by a thread, without the GIL, while the other file
+is filled. A log that cannot be synced gets its frames written anew from the journal; if that fails too, both
+files are left as they are for the next start, and the journal is not used any more.
 """
 
 import os

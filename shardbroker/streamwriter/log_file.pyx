@@ -2,9 +2,9 @@
 
 A cycle of the write loop calls `begin_cycle`, then `take` for each frame, then `flush`, then perhaps `sync`.
 Three tails say how far the log is: with this cycle, before it, and durably. A write that fails takes the log
-back to where the cycle began; a failed sync takes it back to what is durable, and the segment is used no more,
-for the kernel may have dropped the pages and call them clean. The owner starts again behind the durable frame;
-everything that it had in flight finds a gap in the index and is refused.
+back to where the cycle began; a failed sync takes it back to what is durable, and the segment is used no
+more, for the kernel may have dropped the pages and call them clean. The owner starts again behind the durable
+frame; everything that it had in flight finds a gap in the index and is refused.
 """
 
 import errno as errors
@@ -67,7 +67,7 @@ cdef class LogFile:
 
     cdef uint32_t take(self, const LaneRecord *record, const FrameHead *head, uint8_t *frame) noexcept:
         """Take a sound frame into this cycle; STATUS_WAITING: taken, else what is to be answered."""
-        cdef uint64_t size = record.body_size
+        cdef uint64_t size = record.body_size, offset
         cdef int error
         if self.error:
             return STATUS_ERRNO + self.error
@@ -90,9 +90,10 @@ cdef class LogFile:
                     return STATUS_FAULTY
                 self.fail(error)
                 return STATUS_ERRNO + error
-        if record.position - self.base > self.capacity or size > self.capacity - (record.position - self.base):
+        offset = record.position - self.base
+        if offset > self.capacity or size > self.capacity - offset:
             return STATUS_FAULTY
-        if not self.add_part(frame, size, SEGMENT_HEAD_SIZE + record.position - self.base):
+        if not self.add_part(frame, size, SEGMENT_HEAD_SIZE + offset):
             self.fail(ENOMEM)
             return STATUS_ERRNO + ENOMEM
         if self.error:
@@ -191,7 +192,13 @@ cdef class LogFile:
 
     cdef object create_segment(self, const LaneRecord *record, const FrameHead *head):
         made = SegmentHead(
-            self.log_id, record.segment, head.index, record.capacity, head.term, head.previous_crc, head.time_ns
+            log_id=self.log_id,
+            base=record.segment,
+            first_index=head.index,
+            capacity=record.capacity,
+            term=head.term,
+            previous_crc=head.previous_crc,
+            created_ns=head.time_ns,
         )
         try:
             return self.store.create_segment(made), made

@@ -1,4 +1,4 @@
-"""The writer's half of the log table in shared memory: how far each log is, for its owner and for a successor."""
+"""The writer's half of the log table in shared memory: how far each log is, for its owner and a successor."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -1,7 +1,7 @@
 """Rows of the log table, as the stream-writer fills them (shm/layout.py has the drawing).
 
-A row is two things: the word to the owner (what is durable), and the writer's own memory, for when it dies its
-successor knows of each log what the row says and nothing else.
+A row is two things: the word to the owner (what is durable), and the writer's own memory, for when it dies
+its successor knows of each log what the row says and nothing else.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -78,7 +78,7 @@ class Writer:
             log_table_size,
             self._faults.tell,
         )
-        self._loop.set_pid(os.getpid())
+        self._loop.bells.set_pid(os.getpid())
         self._worker_doorbells = {}
         for worker in range(attach.worker_count):
             lane, doorbell = fds[3 + 2 * worker : 5 + 2 * worker]
@@ -112,7 +112,7 @@ class Writer:
                     _clear(fd)
                 else:
                     self._handle_all()
-            self._loop.wake()
+            self._loop.bells.wake()
         self._finish()
 
     def _open(self) -> bool:
@@ -181,7 +181,7 @@ class Writer:
             case messages.WriterPeer():
                 previous = self._worker_doorbells.get(message.worker)
                 self._worker_doorbells[message.worker] = fds[0]
-                self._loop.set_doorbell(message.worker, fds[0])
+                self._loop.bells.set_doorbell(message.worker, fds[0])
                 if previous is not None:
                     os.close(previous)
             case messages.Fence():

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.shm.append_lane cimport LaneConsumer, LaneRecord
 from shardbroker.shm.offsets cimport WORKERS_MAX
+from shardbroker.streamwriter.bells cimport Bells
 from shardbroker.streamwriter.file_calls cimport FileCalls
 from shardbroker.streamwriter.journal_writer cimport JournalWriter
 from shardbroker.streamwriter.log_file cimport LogFile
@@ -28,12 +29,9 @@ cdef class WriteLoop:
     cdef Entry *entries  # records that are answered at the end of the cycle
     cdef int entry_count
     cdef int entry_room
-    cdef uint8_t *board
+    cdef readonly Bells bells
     cdef LogTable table
-    cdef uint64_t *sleeping_cell
-    cdef uint64_t rung[WORKERS_MAX]  # the sleeping epoch each worker was last rung in
-    cdef int doorbells[WORKERS_MAX]
-    cdef uint64_t resent[WORKERS_MAX]  # lane position before which records may have been stored by a predecessor
+    cdef uint64_t resent[WORKERS_MAX]  # lane position before which a predecessor may have stored records
     cdef bint sync_all  # a record of this cycle waits for all logs
     cdef bint wants_cycle_sync  # some log waits for a sync
     cdef readonly uint64_t cycles
@@ -41,7 +39,9 @@ cdef class WriteLoop:
 
     cdef bint gather(self, int worker) noexcept
     cdef void take(self, int worker, LaneRecord *place, uint64_t size, uint64_t position) noexcept
-    cdef uint32_t take_frame(self, int worker, LaneRecord *place, const LaneRecord *record, uint64_t position) noexcept
+    cdef uint32_t take_frame(
+        self, int worker, LaneRecord *place, const LaneRecord *record, uint64_t position
+    ) noexcept
     cdef uint32_t take_sync(self, LaneRecord *place, const LaneRecord *record) noexcept
     cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept
     cdef LogFile log_of(self, uint32_t log_id)
@@ -53,4 +53,3 @@ cdef class WriteLoop:
     cdef void write_and_sync(self) noexcept
     cdef void write_with_journal(self) noexcept
     cdef void answer(self) noexcept
-    cdef void ring_doorbell(self, int worker) noexcept

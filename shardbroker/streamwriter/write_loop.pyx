@@ -1,9 +1,9 @@
-"""One cycle of the stream-writer: everything the lanes hold by now, one sync a log, then the word to the owners.
+"""One cycle of the stream-writer: what the lanes hold by now, one sync a log, then the word to the owners.
 
 A cycle takes the records of all lanes in order, at most CYCLE_BYTES_MAX of each, so that no lane waits for
 another's flood. Frames are collected a log at a time and written from where they lie in the lane, without a
-copy. Then each log that somebody waits for is synced once, whatever number of frames it got: that is the group
-commit. Only then the records get their status, the log table its rows, and the lanes their `processed`
+copy. Then each log that somebody waits for is synced once, whatever number of frames it got: that is the
+group commit. Only then the records get their status, the log table its rows, and the lanes their `processed`
 position, in this order, so that an owner that sees the position sees all of it.
 
 Records in a lane are another process's memory. The head of each is copied before it is looked at, and its
@@ -12,10 +12,9 @@ size is the one by which the lane's cursor moved.
 
 import errno as errors
 
-from libc.errno cimport EIO, ENOMEM, ENOSPC
+from libc.errno cimport EIO, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from posix.unistd cimport write
 
 from shardbroker.shm.append_lane cimport (
     LANE_CREATE,
@@ -37,25 +36,11 @@ from shardbroker.shm.append_lane cimport (
     LaneRecord,
     lane_body,
 )
-from shardbroker.shm.atomics cimport (
-    fence_seq_cst,
-    load_acquire_u64,
-    monotonic_ns,
-    store_release_u32,
-    store_release_u64,
-)
-from shardbroker.shm.offsets cimport (
-    BOARD_WORKERS,
-    BOARD_WRITER_HEARTBEAT,
-    BOARD_WRITER_PID,
-    BOARD_WRITER_SLEEPING,
-    LANE_RELEASED,
-    WORKER_ROW_SIZE,
-    WORKER_SLEEPING,
-    WORKERS_MAX,
-)
+from shardbroker.shm.atomics cimport load_acquire_u64, store_release_u64
+from shardbroker.shm.offsets cimport LANE_RELEASED, WORKERS_MAX
 from shardbroker.shm.ring cimport RingMap
 from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, SEGMENT_HEAD_SIZE, FrameHead
+from shardbroker.streamwriter.bells cimport Bells
 from shardbroker.streamwriter.file_calls cimport FileCalls
 from shardbroker.streamwriter.frame_check cimport frame_is_sound
 from shardbroker.streamwriter.journal_writer cimport BatchHead, EntryHead, JournalWriter
@@ -65,7 +50,7 @@ from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 cdef enum:
     #: Bytes of one lane in one cycle: more would make the first wait for the last.
     CYCLE_BYTES_MAX = 8 << 20
-    #: Logs synced one by one in a cycle. Eight syncs take 0.7-1.4 ms where one write to the journal takes 0.2.
+    #: Logs synced one by one in a cycle. Eight take 0.7-1.4 ms where one write to the journal takes 0.2.
     DIRECT_SYNCS_MAX = 8
 
 #: Open segments. The descriptors of clean logs are closed beyond it.
@@ -76,8 +61,9 @@ cdef class WriteLoop:
     """`board` and `log_table` are addresses of mapped memory; `on_fault(what, log_id, errno)` is told of
     failures, `log_id` 0 when it is none's."""
 
-    def __cinit__(self, store, journal, uint64_t board, uint64_t log_table, uint64_t log_table_size, on_fault):
-        cdef int worker
+    def __cinit__(
+        self, store, journal, uint64_t board, uint64_t log_table, uint64_t log_table_size, on_fault
+    ):
         self.store = store
         self.calls = FileCalls(store.disk)
         self.on_fault = on_fault
@@ -86,12 +72,8 @@ cdef class WriteLoop:
         self.touched = []
         self.unsynced = {}
         self.lanes = [None] * WORKERS_MAX
-        self.board = <uint8_t *> board
         self.table = LogTable(log_table, log_table_size)
-        self.sleeping_cell = <uint64_t *> (self.board + BOARD_WRITER_SLEEPING)
-        for worker in range(WORKERS_MAX):
-            self.doorbells[worker] = -1
-        self.wake()
+        self.bells = Bells(board)
 
     def __dealloc__(self):
         free(self.entries)
@@ -101,12 +83,7 @@ cdef class WriteLoop:
         cdef LaneConsumer consumer = LaneConsumer(lane)
         self.lanes[worker] = consumer
         self.resent[worker] = load_acquire_u64(consumer.head_cell)
-        self.set_doorbell(worker, doorbell)
-
-    def set_doorbell(self, int worker, int doorbell):
-        """Ring here from now on; the descriptor stays the caller's."""
-        self.doorbells[worker] = doorbell
-        self.rung[worker] = 0
+        self.bells.set_doorbell(worker, doorbell)
 
     # --- the cycle ---------------------------------------------------------------------------------------
 
@@ -115,7 +92,7 @@ cdef class WriteLoop:
         cdef int worker
         cdef bint found = False
         cdef LaneConsumer lane
-        self.beat()
+        self.bells.beat()
         self.wants_cycle_sync = self.sync_all = False
         for worker in range(WORKERS_MAX):
             if self.lanes[worker] is not None and self.gather(worker):
@@ -129,7 +106,7 @@ cdef class WriteLoop:
             lane = self.lanes[worker]
             if lane is not None and lane.cursor != lane.processed:
                 lane.finish()
-                self.ring_doorbell(worker)
+                self.bells.ring(worker)
         return True
 
     cdef bint gather(self, int worker) noexcept:
@@ -158,7 +135,9 @@ cdef class WriteLoop:
         cdef LaneRecord record = place[0]
         cdef uint32_t status
         cdef uint64_t body = (<uint64_t> record.body_size + 7) & ~(<uint64_t> 7)
-        if record.log_id == 0 and record.kind != LANE_SYNC or LANE_RECORD_SIZE + body + record.trailer_size > size:
+        if LANE_RECORD_SIZE + body + record.trailer_size > size:
+            status = STATUS_FAULTY
+        elif record.log_id == 0 and record.kind != LANE_SYNC:
             status = STATUS_FAULTY
         elif record.kind == LANE_FRAME:
             status = self.take_frame(worker, place, &record, position)
@@ -444,7 +423,10 @@ cdef class WriteLoop:
             return STATUS_STORED
         fd, head = opened
         try:
-            capacity = head.capacity if head is not None else max(0, self.store.disk.size(fd) - SEGMENT_HEAD_SIZE)
+            if head is not None:
+                capacity = head.capacity
+            else:
+                capacity = max(0, self.store.disk.size(fd) - SEGMENT_HEAD_SIZE)
             if record.position < record.segment or offset > capacity or record.count > capacity - offset:
                 return STATUS_FAULTY
             self.store.zero(fd, SEGMENT_HEAD_SIZE + offset, record.count)
@@ -456,7 +438,7 @@ cdef class WriteLoop:
     def report(self, what, number, error):
         self.on_fault(what, number, error)
 
-    # --- fence, sleep, signs of life ---------------------------------------------------------------------
+    # --- fence and sleep ---------------------------------------------------------------------------------
 
     def fence(self, int worker):
         """Take everything a dead worker published, durably. True: its lane was whole; False: it held
@@ -487,34 +469,9 @@ cdef class WriteLoop:
         return False
 
     def go_to_sleep(self):
-        """Announce that the writer may block; True when it may: nothing came meanwhile. `wake` ends it."""
-        store_release_u64(self.sleeping_cell, load_acquire_u64(self.sleeping_cell) | 1)
-        fence_seq_cst()
+        """Announce that the writer may block; True when it may, for nothing came meanwhile."""
+        self.bells.announce_sleep()
         if self.has_news():
-            self.wake()
+            self.bells.wake()
             return False
         return True
-
-    def wake(self):
-        """The writer looks at its lanes again: nobody need ring."""
-        cdef uint64_t epoch = load_acquire_u64(self.sleeping_cell)
-        if epoch & 1:
-            store_release_u64(self.sleeping_cell, epoch + 1)
-
-    def set_pid(self, uint32_t pid):
-        """Who writes, for monitoring."""
-        store_release_u32(<uint32_t *> (self.board + BOARD_WRITER_PID), pid)
-
-    def beat(self):
-        """A sign of life on the board."""
-        store_release_u64(<uint64_t *> (self.board + BOARD_WRITER_HEARTBEAT), monotonic_ns())
-
-    cdef void ring_doorbell(self, int worker) noexcept:
-        """Wake `worker` if it sleeps, at most once per sleep. The lane's finish has fenced."""
-        cdef uint64_t one = 1
-        cdef uint64_t epoch = load_acquire_u64(
-            <uint64_t *> (self.board + BOARD_WORKERS + worker * WORKER_ROW_SIZE + WORKER_SLEEPING)
-        )
-        if epoch & 1 and self.rung[worker] != epoch and self.doorbells[worker] >= 0:
-            self.rung[worker] = epoch
-            write(self.doorbells[worker], &one, 8)

@@ -25,6 +25,14 @@ EXAMPLES = [
     messages.PeerDownDone(3, 7),
     messages.MoveSocket(cid=5, target_worker=63, port=9, ip="", state=b"x" * 1000),
     messages.Answer(2**64 - 1, b"{}"),
+    messages.WriterAttach(4, 32 << 20, 7),
+    messages.WriterPeer(3),
+    messages.Fence(3),
+    messages.WriterReady(8, 140, "/store", [{"log_id": 1, "metadata": None, "damaged": "x", "segments": []}]),
+    messages.WriterFailed("the store is in use"),
+    messages.WriterReport("warn", "the disk is slow"),
+    messages.LaneBroken(63),
+    messages.Fenced(3, 2**32 - 1, 1),
 ]
 
 

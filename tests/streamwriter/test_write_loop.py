@@ -226,7 +226,7 @@ def test_the_writer_does_not_sleep_over_a_record(bench, log):
     cells = memoryview(bench.board).cast("Q")
     epoch = cells[layout.BOARD_WRITER_SLEEPING // 8]
     assert epoch & 1
-    bench.loop.wake()
+    bench.loop.bells.wake()
     assert cells[layout.BOARD_WRITER_SLEEPING // 8] == epoch + 1
     log.append(b"x")
     bench.lane.publish()
