@@ -18,6 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     program = program_name(sys.argv[0])
+    if arguments[:1] == ["inspect"]:
+        from shardbroker.cli.inspect import inspect
+
+        return inspect(arguments[1:])
     # Before anything is parsed or imported: it takes longest to boot, and boots on another core meanwhile.
     # A guess: if the arguments turn out to be wrong, it ends with us.
     forkserver = Forkserver() if looks_like_serving(arguments) else None

@@ -59,15 +59,31 @@ cdef object record_outline(const RecordHead *record):
 
 
 cdef class CountingSink(LogSink):
-    """Counts records and their bytes: what a scan costs by itself, and for tools."""
+    """Counts: what a scan costs by itself, and for tools. `progress(bytes)` is called now and then.
 
-    cdef readonly uint64_t records, record_bytes, frames
+    `records` are those that were found; a message that moved to the log's end is one more.
+    """
+
+    cdef readonly uint64_t records, record_bytes, frames, first_sequence, last_sequence
+    cdef object progress
+
+    def __init__(self, progress=None):
+        self.progress = progress
+        self.wants_beat = progress is not None
 
     cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
         self.records += 1
         self.record_bytes += record.size
+        if record.sequence < self.first_sequence or self.first_sequence == 0:
+            self.first_sequence = record.sequence
+        if record.sequence > self.last_sequence:
+            self.last_sequence = record.sequence
         return 0
 
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
         self.frames += 1
+        return 0
+
+    cdef int on_progress(self, uint64_t bytes_done) except -1:
+        self.progress(bytes_done)
         return 0

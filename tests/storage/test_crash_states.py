@@ -21,7 +21,9 @@ Each planted bug below must be found.
 import os
 import random
 import shutil
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -362,10 +364,20 @@ class Runner:
             self.run_life(image, promises, found, cuts=8, states_per_cut=3, depth=1)
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """For the files of one state after the other: in memory where that can be had."""
+    if not os.path.isdir("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        yield Path(name)
+
+
 @pytest.mark.timeout(0)
-def test_every_state_is_recovered(tmp_path) -> None:
+def test_every_state_is_recovered(folder) -> None:
     """The real thing, from end to end."""
-    runner = Runner(tmp_path, SEED)
+    runner = Runner(folder, SEED)
     try:
         runner.run(STATES)
     finally:
@@ -465,9 +477,9 @@ def resealed(frame: bytes) -> bytes:
     ],
     ids=["ack before sync", "directory not synced", "no checksum", "cut at any error"],
 )
-def test_planted_bugs_are_found(tmp_path, disk_class, scan, what) -> None:
+def test_planted_bugs_are_found(folder, disk_class, scan, what) -> None:
     """A test that cannot fail is none."""
-    runner = Runner(tmp_path, SEED, disk_class, scan)
+    runner = Runner(folder, SEED, disk_class, scan)
     with pytest.raises(Violation, match=what) as violation:
         runner.run(PLANTED_STATES)
     print(f"seed {SEED}: found after {runner.counts['states']} states: {violation.value}")
