@@ -52,6 +52,7 @@ cdef class LogFile:
     cdef int sync(self) noexcept
     cdef void fail(self, int error) noexcept
     cdef int open_segment(self, const LaneRecord *record, const FrameHead *head) noexcept
+    cdef bint may_replace(self, const LaneRecord *record) noexcept
     cdef bint add_part(self, uint8_t *frame, uint64_t size, uint64_t offset) noexcept
     cdef object create_segment(self, const LaneRecord *record, const FrameHead *head)
     cdef void close_segment(self) noexcept

@@ -71,7 +71,7 @@ cdef class LogFile:
         cdef int error
         if self.error:
             return STATUS_ERRNO + self.error
-        if record.segment < self.failed_below:
+        if record.segment < self.failed_below and not self.may_replace(record):
             return STATUS_REFUSED
         if self.tail.known:
             if head.index != self.tail.index + 1 or head.term < self.tail.term:
@@ -83,7 +83,7 @@ cdef class LogFile:
                 or (record.position != self.tail.position and record.position != record.segment)
             ):
                 return STATUS_FAULTY
-        if self.fd < 0 or self.base != record.segment:
+        if self.fd < 0 or self.base != record.segment or record.segment < self.failed_below:
             error = self.open_segment(record, head)
             if error:
                 if error == -1:
@@ -106,6 +106,14 @@ cdef class LogFile:
         self.new_frames += 1
         self.new_bytes += size
         return STATUS_WAITING
+
+    cdef bint may_replace(self, const LaneRecord *record) noexcept:
+        """Whether the record begins a failed segment anew: one that had nothing durable."""
+        return (
+            record.segment + 1 == self.failed_below
+            and record.position == record.segment
+            and (not self.tail.known or self.tail.position <= record.segment)
+        )
 
     cdef bint add_part(self, uint8_t *frame, uint64_t size, uint64_t offset) noexcept:
         cdef iovec *grown
@@ -169,13 +177,17 @@ cdef class LogFile:
         """Have the record's segment open; 0, an errno, or -1 for a record that asks nonsense."""
         cdef uint64_t size = record.body_size
         cdef int error
-        # The segment before must be safe first: nobody opens it again to sync it.
-        error = self.sync()
-        if error:
-            return error
+        cdef bint replaces = record.segment < self.failed_below
+        if replaces:
+            self.dirty = self.lazy = False  # nothing in the old file counts
+        else:
+            # The segment before must be safe first: nobody opens it again to sync it.
+            error = self.sync()
+            if error:
+                return error
         self.close_segment()
         try:
-            opened = self.store.open_segment(self.log_id, record.segment)
+            opened = None if replaces else self.store.open_segment(self.log_id, record.segment)
             if opened is None:
                 if record.position != record.segment or not size <= record.capacity <= CAPACITY_MAX:
                     return -1
@@ -186,6 +198,7 @@ cdef class LogFile:
                 return DAMAGED
             self.base = record.segment
             self.capacity = opened[1].capacity
+            self.failed_below = min(self.failed_below, record.segment)  # a new file, if there was an old one
         except OSError as failure:
             return failure.errno or EIO
         return 0

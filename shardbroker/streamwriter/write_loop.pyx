@@ -47,6 +47,8 @@ from shardbroker.streamwriter.journal_writer cimport BatchHead, EntryHead, Journ
 from shardbroker.streamwriter.log_file cimport LogFile
 from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 
+from shardbroker.storage.metadata import BODY_SIZE_MAX
+
 cdef enum:
     #: Bytes of one lane in one cycle: more would make the first wait for the last.
     CYCLE_BYTES_MAX = 8 << 20
@@ -365,6 +367,8 @@ cdef class WriteLoop:
     cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept:
         cdef LogFile log
         cdef int error
+        if record.body_size > BODY_SIZE_MAX and record.kind != LANE_INDEX:
+            return STATUS_FAULTY
         try:
             content = body[: record.body_size]
             if record.kind == LANE_CREATE:

@@ -4,11 +4,12 @@ The disk is a Python object that fails, writes short or forgets, in place of the
 """
 
 import errno
+import os
 
 import pytest
 
 from tests.streamwriter.disks import TestDisk
-from tests.streamwriter.lane_feed import ERRNO, METADATA, NO_SYNC, REFUSED, STORED, Bench, Log
+from tests.streamwriter.lane_feed import ERRNO, METADATA, NO_SYNC, REFUSED, STORED, SYNC, Bench, Log
 
 
 @pytest.fixture
@@ -73,6 +74,35 @@ def test_a_segment_whose_sync_failed_takes_nothing_more(bench):
     bench.run()
     assert bench.lane.status(place) == REFUSED
     assert bench.disk.calls["sync"] == syncs
+
+
+@pytest.mark.parametrize("call", ["write", "sync"])
+def test_a_segment_that_failed_with_its_first_frame_is_made_anew(bench, call):
+    log = new_log(bench, capacity=4096)
+    state = log.state()
+    path = f"{bench.store.log_path(7)}/{log.position:016x}.seg"
+    log.append(bytes(3900), flags=NO_SYNC)  # begins a segment
+    bench.disk.failures[call] = (
+        (errno.EIO, f"{log.segment:016x}.seg") if call == "write" else (errno.EIO, path)
+    )
+    bench.run()
+    if call == "sync":  # the file could be made, its first frame could not be synced
+        bench.disk.failures.clear()
+        log.back_to(state)
+        log.append(bytes(3900), flags=NO_SYNC)
+        bench.run()
+        bench.disk.failures[call] = (errno.EIO, path)
+        place = bench.lane.add(SYNC, 7, row=3)
+        bench.run()
+        assert bench.lane.status(place) == ERRNO + errno.EIO
+    bench.disk.failures.clear()
+    inode = os.stat(path).st_ino if os.path.exists(path) else 0
+    log.back_to(state)
+    place = log.append(bytes(3900))
+    bench.run()
+    assert bench.lane.status(place) == STORED
+    assert os.stat(path).st_ino != inode
+    assert bench.frames(7, log.segment) == [2]
 
 
 def test_a_full_disk_refuses_segments_but_takes_deletes_and_metadata(bench):

@@ -5,8 +5,12 @@ are likely to hurt, stretches copied elsewhere, heads moved. A second log on a s
 the time, and afterwards the damaged lane is fenced and serves again.
 """
 
+import mmap
+import os
 import random
+import signal
 import struct
+import time
 
 from shardbroker.shm import layout
 from tests.streamwriter.lane_feed import (
@@ -25,6 +29,7 @@ from tests.streamwriter.lane_feed import (
 
 SEED = 20261125
 ROUNDS = 800
+SCRIBBLE_S = 2.0
 GOOD = 0x51525354  # far from what a mutated log id becomes
 MUTATIONS = 600  # in each round, spread over about 100 records
 WORDS = (0, 1, 2, 7, 8, 64, 80, 144, 255, 1 << 15, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
@@ -90,6 +95,54 @@ def test_damaged_lanes(tmp_path):
     found = [index for base in bench.store.segment_bases(GOOD) for index in bench.frames(GOOD, base)]
     assert found == list(range(1, ROUNDS + 1))
     assert stored > ROUNDS // 8 and fenced > ROUNDS // 10  # both ways were gone
+
+
+def _scribble(lane_fd: int, size: int, seed: int) -> None:
+    """Change bytes of the lane for ever, while the writer reads them."""
+    rng = random.Random(seed)
+    memory = mmap.mmap(lane_fd, layout.RING_DATA + size)
+    while True:
+        for _ in range(100):
+            at = layout.RING_DATA + rng.randrange(size // 8)
+            memory[at] = rng.randrange(256)
+        for at in range(layout.RING_DATA, layout.RING_DATA + size // 8, 8 * rng.randrange(8, 64)):
+            struct.pack_into("<I", memory, at, rng.choice(WORDS))
+
+
+def test_a_lane_that_changes_while_it_is_read(tmp_path):
+    bench = Bench(tmp_path, lanes=2, journal_size=1 << 16)
+    good = Log(bench.lanes[1], GOOD, 5, capacity=1 << 20)
+    good.create()
+    hostile = bench.lanes[0]
+    scribbler = os.fork()
+    if scribbler == 0:
+        try:
+            _scribble(hostile.fd, hostile.size, SEED)
+        finally:
+            os._exit(1)
+    try:
+        rounds = 0
+        deadline = time.monotonic() + SCRIBBLE_S
+        while time.monotonic() < deadline:
+            hostile.position += -hostile.position % hostile.size  # where the scribbler is
+            bench.lanes[0].publish()
+            bench.loop.fence(0)
+            hostile.release()
+            log = Log(hostile, 7, 3, capacity=1 << 14)
+            log.create()
+            for n in range(200):
+                log.append(bytes(n))
+            place = good.append(b"good %d" % rounds)
+            bench.run()
+            assert bench.lanes[1].status(place) == STORED
+            bench.lanes[1].release()
+            rounds += 1
+        assert os.waitpid(scribbler, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(scribbler, signal.SIGKILL)
+        os.waitpid(scribbler, 0)
+    assert rounds > 20
+    assert bench.frames(GOOD) == list(range(1, rounds + 1))
 
 
 def test_impossible_heads(tmp_path):

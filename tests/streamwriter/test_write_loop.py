@@ -150,6 +150,7 @@ def test_nonsense_places_are_faulty(bench, log):
         bench.lane.add(FRAME, 7, data, row=3, index=1, segment=8),
         bench.lane.add(FRAME, 7, data, row=3, index=1, position=8),
         bench.lane.add(FRAME, 7, data, row=3, index=1, capacity=8),
+        bench.lane.add(FRAME, 7, data, row=3, index=1, capacity=1 << 40),
         bench.lane.add(FRAME, 7, data, row=1 << 20, index=1),
         bench.lane.add(FRAME, 0, data, row=3, index=1),
         bench.lane.add(99, 7, data, row=3, index=1),
