@@ -28,7 +28,7 @@ def extension(source: Path) -> Extension:
     return Extension(
         name,
         [str(source.relative_to(ROOT))],
-        include_dirs=["shardbroker/shm"],
+        include_dirs=["shardbroker/shm", "shardbroker/storage"],
         depends=[str(path.relative_to(ROOT)) for path in (ROOT / "shardbroker").rglob("*.h")],
         extra_compile_args=compile_args,
         extra_link_args=link_args,

@@ -21,6 +21,10 @@ class StartError(ShardbrokerError):
     """The machine refuses what the broker needs to start (port in use, no room in /dev/shm)."""
 
 
+class StorageError(ShardbrokerError):
+    """The store gives no right answer: a read failed, or what was read fails its checks."""
+
+
 class ProtocolError(ShardbrokerError):
     """A peer, client or process, broke the rules of its protocol: close the connection."""
 

@@ -44,6 +44,15 @@ versions_count = 8192  # 4096 for literal subjects, 4096 for wildcard prefixes
 filter_words_count = 1 << 20  # 8 MiB, touched sparsely
 interest_partitions_count = 256
 
+# --- JetStream ------------------------------------------------------------------------------------------
+lane_size_min = 32 << 20  # bytes of an append lane: what may wait for one sync of a slow disk
+log_rows_max = 1 << 16  # streams of the broker, of all accounts; 16 MiB of address space
+sync_interval_s_default = 120.0  # nats-server sync_interval
+store_directory_default = "nats"  # below the directory for temporary files, as nats-server
+memory_share = 0.75  # of the machine's memory that memory streams may use; nats-server the same
+disk_share = 0.75  # of the free disk space that file streams may use; nats-server the same
+recovery_progress_s = 1.0  # a start that takes longer tells how far it is
+
 # --- acceptor -------------------------------------------------------------------------------------------
 interest_size_default = 256 << 20  # bytes of address space of a worker's interest directory; sparse
 shared_memory_slack_size = 16 << 20  # bytes that must be free in /dev/shm beyond rings and filter

@@ -70,6 +70,10 @@ class Fabric:
         self.board = Region.create(layout.BOARD_SIZE, reserve=True)
         self._board = memoryview(self.board.map())
         self._write_header()
+        self.lane_size = lane_size(options)
+        self.lanes: list[Region] = []
+        if options.jetstream:
+            self._create_lanes()
         self.slots = SlotTable(self._board)
         self.slots.deal(worker_count)
         self.rows = [WorkerRow(self._board, worker) for worker in range(worker_count)]
@@ -142,6 +146,32 @@ class Fabric:
         for regions in self.regions:
             regions.close()
         self.board.close()
+        for lane in self.lanes:
+            lane.close()
+        if self.lanes:
+            self.log_table.close()
+            os.close(self.writer_doorbell)
+
+    def log_row(self, row: int) -> dict[str, int]:
+        """The figures of a log, as its owner wrote them last (layout.LOG_FIGURES)."""
+        start = (row * layout.LOG_ROW_SIZE + layout.LOG_FIGURES_START) // 8
+        values = self._log_cells[start : start + len(layout.LOG_FIGURES)]
+        return dict(zip(layout.LOG_FIGURES, values, strict=True))
+
+    def clear_log_row(self, row: int) -> None:
+        """Before a row is used for another log."""
+        start = row * layout.LOG_ROW_SIZE // 8
+        for cell in range(start, start + layout.LOG_ROW_SIZE // 8):
+            self._log_cells[cell] = 0
+
+    def _create_lanes(self) -> None:
+        """Append lanes outlive their workers: a successor answers for what its predecessor sent."""
+        self.lanes = [
+            Region.create(layout.RING_DATA + self.lane_size) for _ in range(self.worker_count)
+        ]
+        self.log_table = Region.create(limits.log_rows_max * layout.LOG_ROW_SIZE)
+        self._log_cells = memoryview(self.log_table.map()).cast("Q")
+        self.writer_doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def _create_regions(self) -> WorkerRegions:
         return WorkerRegions(self._options, self.connection_rows, self.closed_rows)
@@ -157,6 +187,16 @@ class Fabric:
         words[layout.BOARD_WORKER_COUNT // 4] = self.worker_count
         words[layout.BOARD_LAYOUT_VERSION // 4] = layout.LAYOUT_VERSION
         cells[layout.BOARD_MAGIC // 8] = layout.MAGIC
+
+
+def lane_size(options: Options) -> int:
+    """Bytes of an append lane: as asked, else room for several messages of the largest size."""
+    if options.lane_size:
+        return options.lane_size
+    size = limits.lane_size_min
+    while size < 4 * options.max_payload:
+        size *= 2
+    return size
 
 
 def connection_table_rows(options: Options, worker_count: int) -> tuple[int, int]:

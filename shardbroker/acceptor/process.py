@@ -25,7 +25,7 @@ from shardbroker.acceptor.worker import Worker
 from shardbroker.config.options import Options
 from shardbroker.config.validation import worker_count
 from shardbroker.control.messages import ReopenLog
-from shardbroker.control.worker_entry import run_worker
+from shardbroker.control.worker_entry import run_worker, run_writer
 from shardbroker.errors import StartError
 from shardbroker.log import Log
 from shardbroker.version import NATS_VERSION, __version__
@@ -101,12 +101,15 @@ class Broker:
             workers=self.workers,
             close_listener=self.listener.close,
         )
+        self.jetstream = self._build_jetstream() if options.jetstream else None
         self._connect()
 
     def serve(self) -> int:
         """Start the workers, run the loop, clean up."""
         self._catch_signals()
         try:
+            if self.jetstream is not None:
+                self.jetstream.writer.start()
             self.supervisor.start()
             if self._http_socket is not None:
                 # While the workers attach: slow to import, and nothing else to do.
@@ -166,6 +169,49 @@ class Broker:
                 "port": self.port,
             },
         )
+
+    def _build_jetstream(self):
+        """The catalog of streams and the process that writes them."""
+        from shardbroker.acceptor.jetstream import JetStream
+        from shardbroker.acceptor.stream_writer import StreamWriter
+        from shardbroker.shm.slot_table import stream_slot
+
+        writer = StreamWriter(
+            self.loop, self.log, self.options, self.fabric, self.forkserver, run_writer
+        )
+        jetstream = JetStream(
+            self.fabric,
+            self.workers,
+            writer,
+            self.options,
+            self.log,
+            lambda account, name: self.fabric.slots.worker_of(stream_slot(account, name)),
+        )
+        jetstream.on_failed = self._start_failed
+        writer.on_lane_broken = lambda index: self.workers[index].kill()
+        self.supervisor.on_attached = self._worker_attached
+        self.supervisor.on_ask = jetstream.asked
+        self.supervisor.before_restart = self._settle_streams
+        self.shutdown.before_end = self._end_writer
+        return jetstream
+
+    def _worker_attached(self, worker: Worker) -> None:
+        if worker.generation > 1:
+            self.jetstream.writer.peer_up(worker.index)
+        self.jetstream.attach(worker)
+
+    def _settle_streams(self, worker: Worker, go_on) -> None:
+        """What the dead worker sent is stored to the end before a successor looks at it."""
+
+        def fenced(_term: int) -> None:
+            self.jetstream.worker_gone(worker.index)
+            go_on()
+
+        self.jetstream.writer.fence(worker.index, fenced)
+
+    def _end_writer(self, go_on) -> None:
+        self.jetstream.writer.on_stopped = go_on
+        self.jetstream.writer.stop()
 
     def _connect(self) -> None:
         """Who hears of what."""

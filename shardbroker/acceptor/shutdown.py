@@ -6,6 +6,7 @@ the other servers in the same moment; then a normal stop.
 """
 
 import time
+from collections.abc import Callable
 
 from shardbroker import limits
 from shardbroker.acceptor.event_loop import EventLoop
@@ -44,7 +45,9 @@ class Shutdown:
         self._closing_s = 0.0  # how long the closing of clients may take
         self._closing_until = 0.0  # monotonic seconds
         self._at_first: list[int] = []  # connections of each worker when the closing began
-        supervisor.on_all_stopped = loop.stop
+        #: Called once all workers are gone, with what to do next: the stream-writer ends last.
+        self.before_end: Callable[[Callable[[], None]], None] = lambda go_on: go_on()
+        supervisor.on_all_stopped = lambda: self.before_end(loop.stop)
 
     def stop(self, exit_code: int = 0) -> None:
         """Close everything and leave the event loop."""

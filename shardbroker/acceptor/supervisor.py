@@ -34,7 +34,17 @@ from shardbroker.acceptor.worker import (
     Worker,
 )
 from shardbroker.config.options import Options
-from shardbroker.control.messages import Answer, Attach, MoveSocket, PeerDown, PeerDownDone, PeerUp, Ready
+from shardbroker.control.messages import (
+    Answer,
+    Attach,
+    MoveSocket,
+    PeerDown,
+    PeerDownDone,
+    PeerUp,
+    Progress,
+    Ready,
+    StreamAsk,
+)
 from shardbroker.errors import StartError
 from shardbroker.log import Log
 from shardbroker.shm import layout
@@ -65,6 +75,10 @@ class Supervisor:
         self.on_all_stopped: Callable[[], None] = lambda: None
         self.on_move: Callable[[Worker, MoveSocket, int], None] = lambda *_: None
         self.on_answer: Callable[[Worker, Answer], None] = lambda *_: None
+        self.on_attached: Callable[[Worker], None] = lambda _: None  # a process was told what is where
+        self.on_ask: Callable[[Worker, StreamAsk], None] = lambda *_: None
+        #: Called with a dead worker that everybody let go of, and what to do next.
+        self.before_restart: Callable[[Worker, Callable[[], None]], None] = lambda _, go_on: go_on()
         self.restarts_total = 0
         self._loop = loop
         self._log = log
@@ -117,6 +131,7 @@ class Supervisor:
             for peer in self._others_alive(worker):
                 peer.send(PeerUp(worker.index, worker.generation), descriptors)
         worker.send(self._attach(worker), self._fabric.attach_descriptors(worker.index))
+        self.on_attached(worker)
 
     def _not_started(self, worker: Worker, error: Exception) -> None:
         """No process, or no memory for it: try again later, and serve with the others meanwhile."""
@@ -166,6 +181,10 @@ class Supervisor:
                 self._peer_done(worker, message)
             case Answer():
                 self.on_answer(worker, message)
+            case StreamAsk():
+                self.on_ask(worker, message)
+            case Progress():
+                self._works_on(worker, message)
             case _:
                 self._log.error(f"Worker {worker.index} sent an unexpected {type(message).__name__}")
 
@@ -181,6 +200,11 @@ class Supervisor:
         if not self._was_up and all(peer.state == UP for peer in self._workers):
             self._was_up = True
             self.on_all_up()
+
+    def _works_on(self, worker: Worker, message: Progress) -> None:
+        """It reads its streams back: it is not stuck, and the operator may want to know."""
+        worker.started_at = time.monotonic()
+        self._log.info(f"Worker {worker.index}: {message.text}")
 
     def _peer_done(self, survivor: Worker, message: PeerDownDone) -> None:
         if not 0 <= message.worker < len(self._workers):
@@ -228,7 +252,7 @@ class Supervisor:
     def _swept(self, worker: Worker) -> None:
         worker.state = WAITING
         self._fabric.sweep(worker.index)
-        self._restart_later(worker)
+        self.before_restart(worker, lambda: self._restart_later(worker))
 
     def _restart_later(self, worker: Worker) -> None:
         if time.monotonic() - worker.started_at > limits.worker_settled_s:

@@ -8,7 +8,7 @@ Their "off" values are accepted, because scripts like to be explicit.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shardbroker.cli.flags import Flag, boolean, duration, integer, parse, size
+from shardbroker.cli.flags import Flag, boolean, duration, integer, parse, size, sync_mode
 from shardbroker.config.options import Options
 from shardbroker.errors import ConfigError
 
@@ -41,6 +41,13 @@ _OPTION_FLAGS = {
     ("ping_max",): (integer, "ping_max"),
     ("lame_duck_duration",): (duration, "lame_duck_duration_s"),
     ("lame_duck_grace_period",): (duration, "lame_duck_grace_period_s"),
+    ("js", "jetstream"): (boolean, "jetstream"),
+    ("sd", "store_dir"): (str, "store_dir"),
+    ("sync",): (sync_mode, "sync_commit"),
+    ("sync_interval",): (duration, "sync_interval_s"),
+    ("max_memory_store",): (size, "max_memory_store"),
+    ("max_file_store",): (size, "max_file_store"),
+    ("lane_size",): (size, "lane_size"),
     ("no_header_support",): (boolean, "no_header_support"),
     ("no_fast_producer_stall",): (boolean, "no_fast_producer_stall"),
 }
@@ -56,8 +63,6 @@ _DOUBLE_FLAGS = {
 _REFUSED_FLAGS = {
     ("c", "config"): (str, "configuration files are not supported yet; use flags"),
     ("t",): (boolean, "there is no configuration file to test yet"),
-    ("js", "jetstream"): (boolean, "JetStream is not supported yet; core messaging only"),
-    ("sd", "store_dir"): (str, "JetStream is not supported yet, so there is no store"),
     ("ms", "https_port"): (integer, "monitoring over TLS is not supported yet; use -m"),
     ("user",): (str, "authentication is not supported yet"),
     ("pass",): (str, "authentication is not supported yet"),

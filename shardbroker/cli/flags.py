@@ -75,6 +75,15 @@ def size(text: str) -> int:
     return int(match[1]) * (_SIZE_UNITS[match[2].lower()] if match[2] else 1)
 
 
+def sync_mode(text: str) -> bool:
+    """Whether a PubAck waits for the disk: ``commit`` (or nats-server's ``always``) or ``interval``."""
+    if text in ("commit", "always"):
+        return True
+    if text == "interval":
+        return False
+    raise ValueError('should be "commit" or "interval"')
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag under all its names. ``apply(value)`` does what it means, with the converted value."""

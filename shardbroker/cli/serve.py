@@ -1,8 +1,11 @@
 """Options -> a running broker."""
 
+import os
 import sys
 import time
+from dataclasses import replace
 
+from shardbroker import limits
 from shardbroker.acceptor.forkserver import Forkserver
 from shardbroker.config.options import Options
 from shardbroker.config.validation import validate
@@ -15,6 +18,12 @@ def serve(options: Options, program: str, forkserver: Forkserver | None = None) 
     ``forkserver`` is one that was started early; who started it closes it.
     """
     validate(options)
+    if options.jetstream:
+        # Every process needs the same answer, whatever its working directory.
+        directory = options.store_dir or os.path.join(
+            os.environ.get("TMPDIR", "/tmp"), limits.store_directory_default
+        )
+        options = replace(options, store_dir=os.path.abspath(directory))
     try:
         log = Log(
             path=options.log_file,

@@ -31,6 +31,16 @@ Logging Options:
     -V, --trace                      Trace the protocol
     -DV                              Debug and trace
 
+JetStream Options:
+    -js,--jetstream                  Streams on (default: off)
+    -sd,--store_dir <dir>            Where they are stored (default: nats below the directory for temporary
+                                     files); everything lies in jetstream/ in there
+        --sync <mode>                commit: acknowledge when it is on disk (default); interval: when the
+                                     kernel has it
+        --sync_interval <duration>   How often the disk is synced with --sync interval (default: 2m)
+        --max_memory_store <size>    For all memory streams (default: 75% of the memory)
+        --max_file_store <size>      For all file streams (default: 75% of the free disk space)
+
 Limits (sizes take kb, mb, gb; durations 500ms, 10s, 2m):
         --max_payload <size>              Largest message, headers included (default: 1mb)
         --max_control_line <size>         Longest protocol line (default: 4kb)

@@ -39,6 +39,14 @@ class Options:
     no_header_support: bool = False
     no_fast_producer_stall: bool = False
 
+    jetstream: bool = False
+    store_dir: str = ""  # as limits.store_directory_default says; filled in at start
+    sync_commit: bool = True  # PubAck after fdatasync; False: from the page cache, synced by interval
+    sync_interval_s: float = limits.sync_interval_s_default
+    max_memory_store: int = -1  # bytes of all memory streams; -1: from the machine's memory
+    max_file_store: int = -1  # bytes of all file streams; -1: from the free disk space
+    lane_size: int = 0  # bytes of an append lane, a power of two; 0: from max_payload
+
     debug: bool = False
     trace: bool = False
     logtime: bool = True

@@ -5,8 +5,9 @@ frozen dataclass; ``encode`` gives one kind byte and the body, ``decode`` the da
 and MoveSocket are packed by hand because a storm of connections is a storm of these; all others are the
 fields in order as a JSON list.
 
-    acceptor -> worker   Attach, TakeSocket, PeerDown, PeerUp, LameDuck, Stop, Query, ReopenLog
-    worker -> acceptor   Ready, PeerDownDone, MoveSocket, Answer
+    acceptor -> worker   Attach, TakeSocket, PeerDown, PeerUp, LameDuck, Stop, Query, ReopenLog,
+                         StreamAttach, StreamNews, StreamReply
+    worker -> acceptor   Ready, PeerDownDone, MoveSocket, Answer, StreamAsk, Progress
     acceptor -> writer   WriterAttach, WriterPeer, Fence, Stop
     writer -> acceptor   WriterReady, WriterFailed, WriterReport, LaneBroken, Fenced
 
@@ -229,9 +230,54 @@ class Fenced:
     whole: int
 
 
+@dataclass(frozen=True, slots=True)
+class StreamAttach:
+    """To a worker with JetStream, after Attach. Descriptors: its append lane, the log table, the writer's
+    doorbell. StreamNews follow: one "put" for each stream, then "end"; only then the worker is Ready."""
+
+    lane_size: int
+    rows: int  # of the log table
+    seed: int  # of hashes that decide which worker owns a stream
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNews:
+    """The catalog of streams has changed. ``kind``: "put" (a stream is there, or its configuration is new;
+    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", or "end"."""
+
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAsk:
+    """A worker asks the catalog; StreamReply with the same ``request`` follows. Kinds: acceptor/jetstream.py."""
+
+    request: int
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """To a StreamAsk. Everything the catalog told before is already in StreamNews before it."""
+
+    request: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A worker that is not ready yet works on: ``text`` says at what."""
+
+    worker: int
+    text: str
+
+
 Message = (
     Attach | TakeSocket | PeerDown | PeerUp | LameDuck | Stop | Query | ReopenLog
     | Ready | PeerDownDone | MoveSocket | Answer
+    | StreamAttach | StreamNews | StreamAsk | StreamReply | Progress
     | WriterAttach | WriterPeer | Fence | WriterReady | WriterFailed | WriterReport | LaneBroken | Fenced
 )  # fmt: skip
 
@@ -257,6 +303,11 @@ _CLASSES: tuple[type, ...] = (
     WriterReport,
     LaneBroken,
     Fenced,
+    StreamAttach,
+    StreamNews,
+    StreamAsk,
+    StreamReply,
+    Progress,
 )
 _KINDS = {cls: kind for kind, cls in enumerate(_CLASSES)}
 _NAMES = {cls: tuple(cls.__dataclass_fields__) for cls in _CLASSES}

@@ -53,6 +53,8 @@ cdef struct DeliveryTarget:
     uint8_t echo  # wants its own messages back
     uint8_t no_responders
     uint8_t may_stall  # its reading is fast enough to be worth waiting for
+    uint8_t service  # no client: what comes for it is given to RouterOwner.on_service; the owner's own number
+    uint32_t service_index  # the owner's own, too
 
 cdef enum:
     SUBSCRIPTION_REMOVED = 1  # out of the sublist; memory goes at the end of the turn

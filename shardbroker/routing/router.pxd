@@ -66,6 +66,8 @@ cdef struct Statistics:
     uint64_t queue_unsub_waits
     uint64_t connections_moved
     uint64_t input_parked
+    uint64_t api_requests
+    uint64_t api_errors
 
 cdef struct Reassembly:
     uint8_t *data
@@ -78,6 +80,7 @@ cdef class RouterOwner:
     cdef void on_exhausted(self, Subscription *subscription) noexcept
     cdef void on_output_due(self) noexcept
     cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept
+    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept
 
 @cython.final
 cdef class Router(FrameHandler):
@@ -99,6 +102,7 @@ cdef class Router(FrameHandler):
     cdef int worker_index
     cdef bint stall_allowed
     cdef bint tracing  # tell the owner of every delivery
+    cdef bint services_full  # messages for services wait with their publishers
     cdef QueuePick *picks
     cdef Subscription **chosen
     cdef uint32_t pick_count
@@ -107,6 +111,8 @@ cdef class Router(FrameHandler):
     cdef Reassembly reassembly[WORKERS_MAX]
 
     cdef int publish(self, PublishView *view, DeliveryTarget *publisher) noexcept
+    cdef int publish_own(self, PublishView *view) noexcept
+    cdef bint is_for_service(self, Route *route) noexcept
     cdef bint deliver(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef void deliver_stripped(self, Subscription *subscription, PublishView *view) noexcept
     cdef void append(self, DeliveryTarget *target, const uint8_t *data, uint64_t size) noexcept

@@ -99,6 +99,10 @@ cdef class RouterOwner:
     cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept:
         """A message went into an outbox; `line` begins with its control line."""
 
+    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept:
+        """A message for a target of the owner's own (a stream, the JetStream API); whether it was taken."""
+        return False
+
 
 cdef class Router(FrameHandler):
     """Delivers messages of local publishers everywhere and of other workers' publishers here."""
@@ -165,6 +169,8 @@ cdef class Router(FrameHandler):
         if route == NULL:
             self.statistics.drops += 1
             return PUBLISHED_NONE
+        if self.services_full and self.is_for_service(route):
+            return BACK_PRESSURED
         mask = route.remote_mask
         self.pick_count = self.chosen_count = 0
         if route.group_count:
@@ -190,13 +196,54 @@ cdef class Router(FrameHandler):
             self.no_responders(view, publisher)
         return PUBLISHED_NONE
 
+    cdef int publish_own(self, PublishView *view) noexcept:
+        """Deliver a message of this worker's own (an ack, an answer); PUBLISHED or PUBLISHED_NONE.
+
+        Never waits: what finds no room in the ring goes into the overflow list.
+        """
+        cdef Route *route
+        cdef uint64_t mask
+        cdef uint32_t i
+        cdef bint delivered = False
+        view.hash = 0
+        view.publisher = 0
+        view.publisher_worker = -1
+        route = self.routes.find(view.account, view.subject, view.subject_size, &view.hash)
+        if route == NULL:
+            self.statistics.drops += 1
+            return PUBLISHED_NONE
+        mask = route.remote_mask
+        self.pick_count = self.chosen_count = 0
+        if route.group_count:
+            self.choose_members(route, NULL, &mask)
+        if mask:
+            if self.write_frame(view, mask, 0, True) < 0:
+                self.statistics.drops += 1
+            else:
+                delivered = True
+        for i in range(route.plain_count):
+            if self.deliver(route.plain[i], view, NULL):
+                delivered = True
+        for i in range(self.chosen_count):
+            if self.deliver(self.chosen[i], view, NULL):
+                delivered = True
+        return PUBLISHED if delivered else PUBLISHED_NONE
+
+    cdef bint is_for_service(self, Route *route) noexcept:
+        """Whether a service of this worker is among the receivers."""
+        cdef uint32_t i
+        for i in range(route.plain_count):
+            if route.plain[i].target.service:
+                return True
+        return False
+
     cdef bint choose_members(self, Route *route, DeliveryTarget *publisher, uint64_t *mask) noexcept:
         """Choose one member of each group: into `chosen` when local, into `picks` and `mask` when remote."""
         cdef uint32_t i, k, local, total
         cdef uint64_t which
         cdef RouteGroup *group
         cdef Subscription *member
-        cdef bint own_excluded = not publisher.echo
+        cdef bint own_excluded = publisher != NULL and not publisher.echo
         if route.group_count > self.pick_capacity:
             self.picks = <QueuePick *> realloc(self.picks, route.group_count * sizeof(QueuePick))
             self.chosen = <Subscription **> realloc(self.chosen, route.group_count * sizeof(Subscription *))
@@ -530,6 +577,8 @@ cdef class Router(FrameHandler):
         cdef uint8_t *start
         if target.closed or target.overflowed or subscription.flags & SUBSCRIPTION_REMOVED:
             return False
+        if target.service:
+            return self.owner.on_service(subscription, view, publisher)
         if subscription.max_messages and subscription.delivered >= subscription.max_messages:
             return False
         if view.header_size >= 0 and not target.headers:

@@ -6,6 +6,7 @@ nothing of them stays in /dev/shm whatever dies.
 **Board** (one): what all processes read.
 
     0         header: magic u64, layout version u32, worker count u32, hash seed u64, start time ns u64
+    1024      stream-writer: sleeping u64 on a line of its own; heartbeat ns u64, pid u32 on the next
     4096      ticket line: next ticket u64, alone on its cache line
     8192      worker table: 64 rows of 1024 bytes (below)
     73728     slot table: 4096 x u16, written by the acceptor alone
@@ -39,6 +40,21 @@ lines of their own:
     0       header: row count u32, closed row count u32, next closed u64
     4096    rows of CONNECTION_ROW_SIZE bytes, then closed rows of the same shape
 
+**Append lane** (one per worker, kept over the generations of its slot): owner -> stream-writer, one producer, one
+consumer. A record stays in place until its owner has answered for it, so a successor can answer too.
+
+    0       head u64: published by the owner            alone on its line, like the next two
+    64      processed u64: the writer has stored (or refused) everything before it, and said so in the records
+    128     released u64: the owner has answered everything before it; its memory may be used again
+    8192    data, lane_size bytes, mapped twice back to back: records of append_lane.pxd
+
+**Log table** (one): a row of 256 bytes for each log, by the row number its catalog entry has.
+
+    +0      written by the stream-writer: log id u32, term u32, durable index u64, durable position u64, crc of the last
+            durable frame u32, errno of the last failure u32, syncs u64, frames u64, bytes u64,
+            stored index u64 (taken from the owner; after `durable` it is only in the page cache)
+    +64     written by the owner, named in LOG_FIGURES: what LIST, INFO and /jsz show
+
 Checklist: change anything here -> raise LAYOUT_VERSION, and change shm/offsets.pxd in the same commit (a
 test compares the two).
 """
@@ -46,7 +62,7 @@ test compares the two).
 from shardbroker import limits
 
 MAGIC = 0x64726F626B726273  # b"sbrkbord" little-endian
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 CACHE_LINE = 64
 PAGE = 4096
 
@@ -56,6 +72,9 @@ BOARD_LAYOUT_VERSION = 8
 BOARD_WORKER_COUNT = 12
 BOARD_SEED = 16
 BOARD_START_NS = 24
+BOARD_WRITER_SLEEPING = 1024  # u64: odd while the stream-writer may block
+BOARD_WRITER_HEARTBEAT = 1088  # u64 ns
+BOARD_WRITER_PID = 1096  # u32
 BOARD_TICKET = 4096
 BOARD_WORKERS = 8192
 WORKER_ROW_SIZE = 1024
@@ -112,6 +131,8 @@ STATISTICS = (
     ("queue_unsub_waits", "times", "a queue member's UNSUB waited for other workers"),
     ("connections_moved", "connections", "handed to the home worker of their subject"),
     ("input_parked", "bytes", "gauge: input kept in connections' own buffers"),
+    ("api_requests", "requests", "of the JetStream API, answered here"),
+    ("api_errors", "requests", "of them, answered with an error"),
 )
 
 # --- ring -----------------------------------------------------------------------------------------------
@@ -123,6 +144,42 @@ RING_CURSOR_STRIDE = 64
 CURSOR_ATTACHED = 8
 CURSOR_WANTED = 12
 RING_DATA = 8192
+
+# --- append lane ----------------------------------------------------------------------------------------
+LANE_HEAD = 0
+LANE_PROCESSED = 64
+LANE_RELEASED = 128
+
+# --- log table ------------------------------------------------------------------------------------------
+LOG_ROW_SIZE = 256
+LOG_ID = 0
+LOG_TERM = 4
+LOG_DURABLE_INDEX = 8
+LOG_DURABLE_POSITION = 16
+LOG_LAST_CRC = 24
+LOG_ERROR = 28
+LOG_SYNCS = 32
+LOG_FRAMES = 40
+LOG_BYTES = 48
+LOG_STORED_INDEX = 56
+LOG_FIGURES_START = 64
+
+#: u64 each, in order, from LOG_FIGURES_START. Times are wall clock ns.
+LOG_FIGURES = (
+    "messages",
+    "bytes",
+    "first_sequence",
+    "last_sequence",
+    "first_time_ns",
+    "last_time_ns",
+    "subjects",
+    "deleted",
+    "consumers",
+    "applied_index",
+    "log_bytes",
+    "lost",
+    "log_start",
+)
 
 # --- connection table -----------------------------------------------------------------------------------
 CONNECTIONS_ROW_COUNT = 0
@@ -203,3 +260,4 @@ assert len(STATISTICS) <= STATISTICS_COUNT
 assert WORKER_STATISTICS + 8 * STATISTICS_COUNT <= WORKER_ROW_SIZE
 assert BOARD_VERSIONS % CACHE_LINE == 0 and BOARD_PRESSURE % CACHE_LINE == 0
 assert BOARD_FILTER % PAGE == 0
+assert LOG_FIGURES_START + 8 * len(LOG_FIGURES) <= LOG_ROW_SIZE

@@ -5,8 +5,15 @@ has the same number of them, give or take one. A slot keeps its worker number wh
 successor takes the number over, so a restart moves nothing.
 """
 
+import zlib
+
 from shardbroker import limits
 from shardbroker.shm import layout
+
+
+def stream_slot(account: str, name: str) -> int:
+    """The slot of a stream, or of an account's general requests (name ""): who holds it answers for it."""
+    return zlib.crc32(f"{account}/{name}".encode()) % limits.slots_count
 
 
 class SlotTable:

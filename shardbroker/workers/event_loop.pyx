@@ -222,6 +222,7 @@ cdef class EventLoop(LoopPort):
         if self.leaving.first != NULL:
             self.leaving.look()
         self.inbound.round(self.router)
+        self.session.services.turn(self.now_ns)
         while self.leaving.first != NULL:
             client = self.session.finish_leave()
             if client == NULL:
@@ -249,6 +250,7 @@ cdef class EventLoop(LoopPort):
             self.control_ready = self.control.on_control(self)
         if self.now_ns >= self.next_tick_ns:
             self.tick()
+            self.session.services.tick(self.now_ns)
         if self.router.pool.allocated > 1 << 20 and self.now_ns >= self.budget.next_look_ns:
             self.budget.keep(self.now_ns)
         if self.router.dirty != NULL:
@@ -276,7 +278,7 @@ cdef class EventLoop(LoopPort):
     cdef int timeout_ms(self) noexcept:
         """How long this turn may block."""
         cdef uint64_t left
-        if self.ready_first != NULL or self.control_ready:
+        if self.ready_first != NULL or self.control_ready or self.session.services.pressing:
             return 0
         if self.overflow.first != NULL:
             return 1
@@ -314,7 +316,7 @@ cdef class EventLoop(LoopPort):
                 self.outbound.ask_for_space(self.outbound.size >> 2)
             store_release_u64(<uint64_t *> (self.row + WORKER_SLEEPING), self.sleeping)
             fence_seq_cst()
-            if self.inbound.pending() or (
+            if self.inbound.pending() or self.session.services.has_news() or (
                 (self.overflow.first != NULL or self.parked_count)
                 and self.outbound.has_space(self.outbound.size >> 2)
                 and self.parked_for_space()
@@ -637,6 +639,11 @@ cdef class EventLoop(LoopPort):
         self.bytes_since_flush = 0
         self.session.mark_output()
         self.beat()
+        try:
+            self.session.services.commit()
+        except BaseException as error:  # a bug of ours: the loop ends with it
+            self.failure = error
+            return
         self.outbound.publish()
         if self.overflow.first != NULL and not self.overflow.drain():
             return  # a frame is still private: no byte may leave (publish before bytes)

@@ -53,6 +53,7 @@ class Greeter:
             port=attach.port,
             headers=self._headers,
             max_payload=options.max_payload,
+            jetstream=options.jetstream,
             api_lvl=JETSTREAM_API_LEVEL,
             xkey=attach.xkey,
         )

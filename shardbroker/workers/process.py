@@ -125,6 +125,24 @@ class Worker:
             attach.closed_rows,
             options,
         )
+        self._jetstream = None
+        self._joined = False
+        if options.jetstream:
+            from shardbroker.workers.jetstream import JetStream
+
+            self._jetstream = JetStream(
+                session,
+                board,
+                _map_board(fds[0]),
+                attach.worker_index,
+                attach.worker_count,
+                options,
+                log,
+                self._send,
+                attach.server_name,
+                attach.server_id,
+            )
+            self._jetstream.on_ready = self._maybe_ready
         self._peers: dict[int, tuple[int, Mapping, int]] = {}  # worker -> generation, interest, doorbell
         for worker in range(attach.worker_count):
             first = 1 + 3 * worker
@@ -143,6 +161,17 @@ class Worker:
 
     def on_joined(self) -> None:
         """All peers count this worker: what they publish from now on reaches it, so it may take clients."""
+        self._joined = True
+        self._maybe_ready()
+
+    def _maybe_ready(self) -> None:
+        """With JetStream also the streams of this worker must be there, or their publishers hear nothing."""
+        if not self._joined:
+            return
+        if self._jetstream is not None:
+            if not self._jetstream.ready:
+                return
+            self._jetstream.host.answer_predecessor()
         self._send(messages.Ready(self.worker_index))
 
     def on_distrusted(self, worker: int, pid: int) -> None:
@@ -196,6 +225,12 @@ class Worker:
                 self._loop.stop()
             case messages.ReopenLog():
                 self._log.reopen()
+            case messages.StreamNews():
+                self._jetstream.news(message, fds)
+            case messages.StreamReply():
+                self._jetstream.reply(message, fds)
+            case messages.StreamAttach():
+                self._jetstream.attach(message, fds)
             case messages.Query():
                 self._send(messages.Answer(message.request, self._answer(message)))
 
@@ -278,6 +313,13 @@ class Worker:
             int(arguments.get("limit", 1024)),
         )
         return orjson.dumps({"total": total, "subscriptions": rows})
+
+
+def _map_board(board_fd: int) -> memoryview:
+    """A view of the whole board, for tables that are read in Python."""
+    import mmap
+
+    return memoryview(mmap.mmap(board_fd, layout.BOARD_SIZE))
 
 
 def _seed_of(board_fd: int) -> int:

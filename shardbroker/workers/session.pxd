@@ -13,6 +13,7 @@ from shardbroker.workers.client cimport Client
 from shardbroker.workers.leaving cimport Leaving
 from shardbroker.workers.loop_port cimport LoopPort
 from shardbroker.workers.moving cimport Moving
+from shardbroker.workers.services cimport Services
 
 @cython.final
 cdef class Session(Sink):
@@ -21,6 +22,7 @@ cdef class Session(Sink):
     cdef InterestDirectory directory
     cdef Leaving leaving
     cdef Moving moving
+    cdef Services services
     cdef LoopPort loop
     cdef uint64_t flush_at_size  # Router.output_size at which output is written in the middle of a parse
     cdef uint64_t yield_at_size  # Router.output_size at which the client yields

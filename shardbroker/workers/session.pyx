@@ -46,6 +46,7 @@ from shardbroker.workers.client cimport (
 )
 from shardbroker.workers.leaving cimport Leave, Leaving
 from shardbroker.workers.moving cimport Moving
+from shardbroker.workers.services cimport Services
 
 from shardbroker.shm.layout import CLOSE_REASONS
 
@@ -78,6 +79,9 @@ cdef class Ownership(RouterOwner):
             end += 1
         self.session.tracer.outgoing(client_label(<Client *> target), line[:end])
 
+    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept:
+        return self.session.services.take(subscription.target, view, publisher)
+
     cdef void on_exhausted(self, Subscription *subscription) noexcept:
         # A lingering one (UNSUB while frames were under way) is out of everything but the sublist already;
         # the leave ends it. deliver() gives it no message beyond its max.
@@ -103,12 +107,17 @@ cdef class Session(Sink):
         self.subject_tokens_max = options.max_sub_tokens
         self.tracer = tracer
         self.tracing = router.tracing = tracer is not None
+        self.services = Services()
         ownership.session = self
         router.set_owner(ownership)
 
     def __dealloc__(self):
         self.free_removed()
         free(self.normal)
+
+    def set_services(self, Services services):
+        """Give messages for services to these: JetStream."""
+        self.services = services
 
     # --- bounds of one turn -----------------------------------------------------------------------------
 

@@ -1,0 +1,276 @@
+"""JetStream in the acceptor: the catalog's voice.
+
+Workers ask (StreamAsk), the catalog decides, all workers hear (StreamNews). A new stream is made in this order:
+
+1. its owner asks ``create``: name, subjects and limits are granted, a log id and a row are given;
+2. the owner has the stream-writer make the log, durably;
+3. the owner says ``created``; everybody hears of it; the owner gets its answer;
+4. the owner answers the client.
+
+So whoever has heard of the stream finds it in the catalog, and whatever dies in between leaves no name taken:
+grants of a dead worker are settled by what is in the store (``worker_gone``).
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import orjson
+
+from shardbroker import limits
+from shardbroker.acceptor.catalog import LIVE, RESERVED, Catalog, Entry
+from shardbroker.acceptor.fabric import Fabric
+from shardbroker.acceptor.stream_writer import StreamWriter
+from shardbroker.acceptor.worker import Worker
+from shardbroker.config.options import Options
+from shardbroker.control.messages import StreamAsk, StreamAttach, StreamNews, StreamReply
+from shardbroker.jetstream.api_error import ApiError
+from shardbroker.jetstream.api_errors import INVALID_JSON
+from shardbroker.jetstream.js_limits import JetStreamLimits
+from shardbroker.jetstream.stream_config import StreamConfig, read_config_request
+from shardbroker.jetstream.strict_json import RequestJsonError
+from shardbroker.log import Log
+
+#: Frames and configurations of a system account's streams would carry it; there is one account so far.
+GLOBAL_ACCOUNT = "$G"
+
+
+class JetStream:
+    """``owner_of(account, name)`` gives a worker's index."""
+
+    def __init__(
+        self, fabric: Fabric, workers: list[Worker], writer: StreamWriter, options: Options, log: Log, owner_of
+    ):
+        self.writer = writer
+        self.catalog = Catalog(JetStreamLimits(), owner_of)
+        self.ready = False
+        self.store_path = ""
+        self.probe_us = 0
+        self.memory_max, self.file_max = store_limits(options)
+        self._fabric = fabric
+        self._workers = workers
+        self._options = options
+        self._log = log
+        self._attached: set[int] = set()
+        self._handlers: dict[str, Callable[[Worker, dict], dict]] = {
+            "create": self._create,
+            "created": self._created,
+            "update": self._update,
+            "updated": self._updated,
+            "dropped": self._dropped,
+            "sync": lambda _worker, _body: {},
+        }
+        self.on_failed: Callable[[str], None] = lambda _: None
+        writer.on_ready = self._writer_ready
+        writer.on_failed = lambda text: self.on_failed(text)
+
+    # --- start ------------------------------------------------------------------------------------------
+
+    def attach(self, worker: Worker) -> None:
+        """A worker has got its Attach message: give it its lane and, once the store is open, the catalog."""
+        descriptors = (
+            self._fabric.lanes[worker.index].fd, self._fabric.log_table.fd, self._fabric.writer_doorbell,
+        )  # fmt: skip
+        worker.send(StreamAttach(self._fabric.lane_size, limits.log_rows_max, 0), descriptors)
+        if self.ready:
+            self._tell_all(worker)
+        else:
+            self._attached.add(worker.index)
+
+    def _writer_ready(self, listing: dict) -> None:
+        self.store_path = listing["store_path"]
+        self.probe_us = listing["probe_us"]
+        self.catalog.begin_term(listing["term"])
+        for found in listing["logs"]:
+            self._load(found)
+        self.ready = True
+        self._tell_mode()
+        for index in sorted(self._attached):
+            self._tell_all(self._workers[index])
+        self._attached.clear()
+
+    def _load(self, found: dict) -> None:
+        stored = None
+        if found["metadata"] is not None:
+            try:
+                stored = orjson.loads(found["metadata"])
+            except ValueError:
+                found["damaged"] = "its metadata is no JSON"
+        entry = self.catalog.load(found["log_id"], stored, found["damaged"])
+        if entry.state != LIVE:
+            self._log.error(f"JetStream: log {entry.log_id:08x} is damaged: {entry.reason}")
+
+    def _tell_mode(self) -> None:
+        per_second = 1_000_000 // max(1, self.probe_us)
+        mode = "commit (acknowledged when it is on disk)"
+        if not self._options.sync_commit:
+            mode = f"interval (acknowledged before it is on disk, synced every {self._options.sync_interval_s:g}s)"
+        self._log.info("Starting JetStream")
+        self._log.info(f"  Store Directory: {self.store_path}")
+        self._log.info(f"  Max Memory:      {self.memory_max}")
+        self._log.info(f"  Max Storage:     {self.file_max}")
+        self._log.info(f"  Sync:            {mode}")
+        self._log.info(f"  Disk:            a sync takes {self.probe_us} us, about {per_second} a second")
+
+    def _tell_all(self, worker: Worker) -> None:
+        for entry in self.catalog.entries():
+            self._put(worker, entry)
+        worker.send(StreamNews("end", {"term": self.writer.term, "store": self.store_path}))
+
+    def _put(self, worker: Worker, entry: Entry) -> None:
+        descriptors = ()
+        if entry.memory_fd >= 0 and entry.owner == worker.index:
+            descriptors = (entry.memory_fd,)
+        worker.send(StreamNews("put", _described(entry)), descriptors)
+
+    # --- questions --------------------------------------------------------------------------------------
+
+    def asked(self, worker: Worker, message: StreamAsk) -> None:
+        """A worker's question: answered at once, after the news that it makes."""
+        descriptors: tuple[int, ...] = ()
+        try:
+            body = self._handlers[message.kind](worker, message.body)
+            memory_fd = body.pop("memory_fd", -1)
+            if memory_fd >= 0:
+                descriptors = (memory_fd,)
+        except ApiError as error:
+            body = {"error": [error.code, error.err_code, error.description]}
+        worker.send(StreamReply(message.request, body), descriptors)
+
+    def _create(self, worker: Worker, body: dict) -> dict:
+        if body.get("restore"):
+            config, pedantic = StreamConfig.from_stored(body["body"].encode("latin-1")), False
+        else:
+            config, pedantic = _read(body)
+        entry, is_new = self.catalog.create(
+            body["account"],
+            body["name"],
+            config,
+            pedantic,
+            now_ns=time.time_ns(),
+            seed=int.from_bytes(os.urandom(8), "little") >> 1,
+            restore=bool(body.get("restore")),
+        )
+        if not is_new:
+            return {"same": True}
+        entry.reserved = max(entry.config.first_seq, 1) - 1 + (1 << 20)
+        self._fabric.clear_log_row(entry.row)
+        described = _described(entry)
+        if entry.config.storage == "memory":
+            entry.memory_fd = os.memfd_create(f"shardbroker-stream-{entry.log_id:08x}", os.MFD_CLOEXEC)
+            described["memory_fd"] = entry.memory_fd
+        described["stored"] = orjson.dumps(entry.stored()).decode()
+        return described
+
+    def _created(self, worker: Worker, body: dict) -> dict:
+        entry = self.catalog.finish_create(body["log_id"])
+        if entry is not None:
+            self._broadcast(entry, worker)
+        return {}
+
+    def _update(self, worker: Worker, body: dict) -> dict:
+        config, pedantic = _read(body)
+        entry = self.catalog.update(body["account"], body["name"], config, pedantic)
+        stored = entry.stored()
+        stored["config"] = entry.pending_config.to_json_dict()
+        stored["reserved"] = max(entry.reserved, body.get("reserved", 0))
+        return {"config": stored["config"], "stored": orjson.dumps(stored).decode()}
+
+    def _updated(self, worker: Worker, body: dict) -> dict:
+        entry = self.catalog.finish_update(body["log_id"], body["ok"])
+        if entry is not None and body["ok"]:
+            self._broadcast(entry, worker)
+        return {}
+
+    def _dropped(self, worker: Worker, body: dict) -> dict:
+        """The stream was deleted, or could not be made."""
+        self._remove(body["log_id"], worker)
+        return {}
+
+    def _remove(self, log_id: int, teller: Worker | None) -> None:
+        entry = self.catalog.remove(log_id)
+        if entry is None:
+            return
+        if entry.memory_fd >= 0:
+            os.close(entry.memory_fd)
+        if entry.state != RESERVED:
+            for worker in self._workers:
+                if worker is not teller:
+                    worker.send(StreamNews("gone", {"account": entry.account, "name": entry.name}))
+
+    def _broadcast(self, entry: Entry, teller: Worker) -> None:
+        for worker in self._workers:
+            if worker is not teller:
+                self._put(worker, entry)
+
+    def worker_gone(self, index: int) -> None:
+        """A worker is dead and its lane is stored to the end: what it was just making is there or not."""
+        for entry in list(self.catalog.by_log.values()):
+            if entry.owner != index:
+                continue
+            if entry.pending_config is not None:
+                self.catalog.finish_update(entry.log_id, self._is_stored(entry, entry.pending_config))
+            if entry.state == RESERVED:
+                if entry.config.storage == "file" and self._is_stored(entry, entry.config):
+                    self.catalog.finish_create(entry.log_id)
+                else:
+                    self._remove(entry.log_id, None)
+            elif entry.config.storage == "file" and not os.path.isdir(self._log_directory(entry)):
+                self._remove(entry.log_id, None)  # it was being deleted
+
+    def _log_directory(self, entry: Entry) -> str:
+        from shardbroker.storage.layout import LOGS, log_name
+
+        return f"{self.store_path}/{LOGS}/{log_name(entry.log_id)}"
+
+    def _is_stored(self, entry: Entry, config: StreamConfig) -> bool:
+        """Whether the newest metadata slot of the log has this configuration. Reads; the writer alone writes."""
+        from shardbroker.storage import metadata
+        from shardbroker.storage.layout import CONFIG_SLOTS
+
+        contents: list[bytes | None] = []
+        for name in CONFIG_SLOTS:
+            try:
+                with open(f"{self._log_directory(entry)}/{name}", "rb") as file:
+                    contents.append(file.read())
+            except OSError:
+                contents.append(None)
+        newest = metadata.Slots(contents).body
+        return newest is not None and orjson.loads(newest)["config"] == config.to_json_dict()
+
+
+def _described(entry: Entry) -> dict:
+    """What workers keep of a stream."""
+    return {
+        "account": entry.account,
+        "name": entry.name,
+        "config": entry.config.to_json_dict(),
+        "log_id": entry.log_id,
+        "row": entry.row,
+        "owner": entry.owner,
+        "created": entry.created,
+        "seed": entry.seed,
+        "reserved": entry.reserved,
+        "damaged": entry.reason if entry.state not in (LIVE, RESERVED) else "",
+    }
+
+
+def _read(body: dict) -> tuple[StreamConfig, bool]:
+    try:
+        return read_config_request(body["body"].encode("latin-1"))
+    except RequestJsonError as error:
+        raise INVALID_JSON(err=str(error)) from error
+
+
+def store_limits(options: Options) -> tuple[int, int]:
+    """Bytes for all memory streams and for all file streams: as asked, else a share of the machine's."""
+    memory, files = options.max_memory_store, options.max_file_store
+    if memory < 0:
+        memory = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * limits.memory_share)
+    if files < 0:
+        directory = options.store_dir
+        while directory and not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        space = os.statvfs(directory or ".")
+        files = int(space.f_bavail * space.f_frsize * limits.disk_share)
+    return memory, files

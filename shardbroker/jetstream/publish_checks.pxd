@@ -1,0 +1,77 @@
+"""The checks of a publish, over what is applied and what is given out."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from shardbroker.jetstream.dedupe_window cimport DedupeId
+from shardbroker.jetstream.publish_headers cimport PublishHeaders
+from shardbroker.jetstream.stream_state cimport StreamState
+
+cdef struct Proposal:
+    # One publish as ranges of somebody's buffer, valid during the call.
+    const uint8_t *subject
+    const uint8_t *reply
+    const uint8_t *headers  # NULL or a whole NATS/1.0 block
+    const uint8_t *payload  # without the headers
+    uint32_t subject_size
+    uint32_t reply_size
+    uint32_t header_size
+    uint32_t payload_size
+    uint32_t account
+    uint64_t now_ns  # wall clock
+
+cdef struct Verdict:
+    # What the checks found out about a message that is accepted.
+    uint64_t duplicate  # it was stored before, under this sequence; 0: it was not
+    uint32_t ttl_s
+    uint16_t flags  # RECORD_...
+    bint has_id  # `id` is to enter the window
+    DedupeId id
+
+cdef class PublishChecks:
+    cdef:
+        readonly bytes name
+        readonly object config  # StreamConfig
+        readonly StreamState state  # committed
+        public object special  # SpecialPublish: counters, batches and schedules
+        # Given out, committed or not:
+        readonly uint64_t last_sequence
+        readonly uint64_t last_time_ns
+        uint64_t pending_messages  # records given out and not applied
+        uint64_t pending_bytes
+        readonly object last_id  # bytes of the last message's Nats-Msg-Id, None when it had none
+        public bint account_full  # resource limits of the account are exceeded
+        public bint store_full  # no room for more: publishes are refused
+        bint discard_new
+        bint discard_new_per_subject
+        bint allow_rollup
+        bint allow_ttl
+        bint counts  # a counter stream
+        bint own  # the message is the stream's own: it may have headers that clients may not send
+        int64_t max_message_size  # -1: no limit
+        bytes kept_block  # what a proposal points to since its headers, or its payload, were rewritten
+        bytes kept_payload
+        bytes value  # of a counter, as the ack tells it; None for other messages
+
+    cdef bint fits(self, Proposal *proposal) noexcept
+    cdef object check(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, bint staged, object batch
+    )
+    cdef object check_ordinary(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict)
+    cdef object check_staged(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    )
+    cdef object check_name_and_ttl(self, PublishHeaders *headers, Verdict *verdict)
+    cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, object batch)
+    cdef object check_last_id(self, PublishHeaders *headers)
+    cdef object check_schedule(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict)
+    cdef object check_rollup(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    )
+    cdef object check_sizes(self, Proposal *proposal)
+    cdef object check_limits(self, Proposal *proposal, bint rollup, object batch)
+    cdef object count(self, Proposal *proposal, object increment, object batch)
+    cdef void find_duplicate(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    ) noexcept
+    cdef void use_block(self, Proposal *proposal, PublishHeaders *headers, bytes block)
+    cdef uint64_t last_on(self, const uint8_t *subject, uint32_t size) noexcept

@@ -1,0 +1,377 @@
+"""Which publishes a stream accepts: every check, in nats-server's order, with its error.
+
+There are two orders. A message of its own is checked for duplicates late, so that wrong expectations are told
+even for one that came before. A message of a batch (atomic or fast) goes the way that clustered publishes go in
+nats-server: duplicates first, then what depends on other messages. Both are made of the same checks.
+
+`batch` is None, or what an atomic batch has changed so far (atomic_batches.Changes): expectations hold against
+the state before the batch, and may not be about what it wrote itself.
+
+Checks depend on what is given out, committed or not: every answer leaves after what it depends on is stored.
+Source: spec 03 sections 3, 7, 8 and 10; orders and texts were seen with nats-server 2.15.1.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from shardbroker.jetstream.publish_headers cimport (
+    EXPECTED_LAST_MSG_ID,
+    EXPECTED_LAST_SEQUENCE,
+    EXPECTED_LAST_SUBJECT_SEQUENCE,
+    EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
+    EXPECTED_STREAM,
+    INCR,
+    MSG_ID,
+    ROLLUP,
+    SCHEDULE,
+    SCHEDULE_NEXT,
+    SCHEDULE_TIME_ZONE,
+    SCHEDULER,
+    STREAM_SOURCE,
+    TTL,
+    HeaderValue,
+    PublishHeaders,
+    parse_sequence,
+    read_publish_headers,
+)
+from shardbroker.jetstream.subject_table cimport SubjectEntry
+from shardbroker.storage.frame cimport (
+    RECORD_HAS_ID,
+    RECORD_ROLLUP_ALL,
+    RECORD_ROLLUP_SUBJECT,
+    RECORD_SCHEDULE,
+    TTL_NEVER,
+)
+from shardbroker.subjects.subject cimport is_literal, matches
+
+from shardbroker.jetstream import api_errors
+from shardbroker.jetstream.durations import NEVER, parse_message_ttl
+
+cdef enum:
+    HEADER_SIZE_MAX = 65535  # bytes of a stored header block; nats-server the same
+    SCHEDULE_HEADERS = (
+        (1 << SCHEDULE) | (1 << SCHEDULE_NEXT) | (1 << SCHEDULER) | (1 << SCHEDULE_TIME_ZONE)
+    )
+
+
+cdef inline bint given(PublishHeaders *headers, int index) noexcept nogil:
+    """Whether a header is there and has a value."""
+    return headers.present >> index & 1 and headers.values[index].size != 0
+
+
+cdef inline bytes text_of(PublishHeaders *headers, int index):
+    return headers.values[index].text[: headers.values[index].size]
+
+
+cdef class PublishChecks:
+    """What a stream knows about messages that are not committed yet, and the checks that use it."""
+
+    cdef bint fits(self, Proposal *proposal) noexcept:
+        """Whether the sizes are within every limit."""
+        cdef uint64_t size = <uint64_t> proposal.header_size + proposal.payload_size
+        return (
+            (self.max_message_size < 0 or size <= <uint64_t> self.max_message_size)
+            and proposal.header_size <= HEADER_SIZE_MAX
+            and (
+                self.state.max_bytes < 0
+                or <int64_t> self.state.accounted_size(
+                    proposal.subject_size, proposal.header_size, proposal.payload_size
+                )
+                <= self.state.max_bytes
+            )
+        )
+
+    cdef object check(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, bint staged, object batch
+    ):
+        """An error, or None: then `verdict` says how the message is stored, or that it was stored before.
+
+        `proposal` and `headers` point to a rewritten message afterwards, if it had to be rewritten.
+        """
+        verdict.duplicate = 0
+        verdict.ttl_s = verdict.flags = 0
+        verdict.has_id = False
+        self.value = None
+        if staged:
+            return self.check_staged(proposal, headers, verdict, batch)
+        return self.check_ordinary(proposal, headers, verdict)
+
+    cdef object check_ordinary(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict):
+        increment = None
+        if given(headers, INCR):
+            increment = self.special.check_increment(
+                proposal.headers[: proposal.header_size], proposal.payload_size
+            )
+            if isinstance(increment, api_errors.ApiError):
+                return increment
+        error = self.check_name_and_ttl(headers, verdict)
+        if error is None:
+            error = self.check_sequences(proposal, headers, None)
+        if error is None:
+            error = self.check_schedule(proposal, headers, verdict)
+        if error is not None:
+            return error
+        if headers.present >> STREAM_SOURCE & 1:
+            return api_errors.MESSAGE_SOURCE_HDR_NOT_ALLOWED
+        self.find_duplicate(proposal, headers, verdict, None)
+        if verdict.duplicate:
+            return None
+        error = self.check_last_id(headers)
+        if error is None:
+            error = self.check_rollup(proposal, headers, verdict, None)
+        if error is None and increment is None and self.counts:
+            error = api_errors.MESSAGE_INCR_MISSING
+        if error is None:
+            error = self.check_sizes(proposal)
+        if error is None and increment is not None:
+            error = self.count(proposal, increment, None)
+        if error is None:
+            error = self.check_limits(
+                proposal, verdict.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL), None
+            )
+        return error
+
+    cdef object check_staged(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    ):
+        increment = None
+        if given(headers, INCR):
+            increment = self.special.check_increment(
+                proposal.headers[: proposal.header_size], proposal.payload_size
+            )
+            if isinstance(increment, api_errors.ApiError):
+                return increment
+        error = self.check_name_and_ttl(headers, verdict)
+        if error is not None:
+            return error
+        self.find_duplicate(proposal, headers, verdict, batch)
+        if verdict.duplicate:
+            return None
+        if headers.present >> STREAM_SOURCE & 1:
+            return api_errors.MESSAGE_SOURCE_HDR_NOT_ALLOWED
+        if increment is not None:
+            error = self.count(proposal, increment, batch)
+        elif self.counts:
+            error = api_errors.MESSAGE_INCR_MISSING
+        if error is None:
+            error = self.check_sequences(proposal, headers, batch)
+        if error is None:
+            error = self.check_schedule(proposal, headers, verdict)
+        if error is None:
+            error = self.check_rollup(proposal, headers, verdict, batch)
+        if error is None:
+            error = self.check_limits(
+                proposal, verdict.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL), batch
+            )
+        if error is None and batch is None:
+            error = self.check_last_id(headers)
+        return error
+
+    # --- single checks ----------------------------------------------------------------------------------
+
+    cdef object check_name_and_ttl(self, PublishHeaders *headers, Verdict *verdict):
+        """Nats-Expected-Stream, Nats-TTL."""
+        if given(headers, EXPECTED_STREAM) and text_of(headers, EXPECTED_STREAM) != self.name:
+            return api_errors.STREAM_NOT_MATCH
+        if not given(headers, TTL):
+            return None
+        try:
+            ttl = parse_message_ttl(text_of(headers, TTL))
+        except ValueError:
+            return api_errors.MESSAGE_TTL_INVALID
+        if ttl and not self.allow_ttl:
+            return api_errors.MESSAGE_TTL_DISABLED
+        if ttl == NEVER:
+            verdict.ttl_s = TTL_NEVER
+        else:
+            verdict.ttl_s = <uint32_t> min(ttl // 1_000_000_000, TTL_NEVER - 1)
+        return None
+
+    cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, object batch):
+        """Nats-Expected-Last-Subject-Sequence, of the message's subject or another; Nats-Expected-Last-Sequence."""
+        cdef unsigned long long expected
+        cdef const uint8_t *subject = proposal.subject
+        cdef uint32_t size = proposal.subject_size
+        cdef uint64_t last
+        if given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE):
+            if given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT):
+                subject = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].text
+                size = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].size
+            if batch is not None and subject[:size] in batch.on_subject:
+                return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
+            if not parse_sequence(&headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE], &expected):
+                expected = <unsigned long long> -1
+            last = self.last_on(subject, size)
+            if last != expected:
+                return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=last)
+        elif given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT):
+            return api_errors.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID
+        if given(headers, EXPECTED_LAST_SEQUENCE):
+            if not parse_sequence(&headers.values[EXPECTED_LAST_SEQUENCE], &expected):
+                expected = <unsigned long long> -1
+            if expected != self.last_sequence:
+                return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=self.last_sequence)
+            if batch is not None and batch.on_subject:
+                return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
+        return None
+
+    cdef object check_last_id(self, PublishHeaders *headers):
+        """Nats-Expected-Last-Msg-Id."""
+        if not given(headers, EXPECTED_LAST_MSG_ID):
+            return None
+        last = self.last_id or b""
+        if text_of(headers, EXPECTED_LAST_MSG_ID) == last:
+            return None
+        return api_errors.STREAM_WRONG_LAST_MSG_ID(id=last.decode("utf-8", "replace"))
+
+    cdef object check_schedule(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict):
+        """Headers of schedules. A schedule gets a rollup, see scheduled_message."""
+        cdef bytes block
+        if self.own or not headers.present & SCHEDULE_HEADERS:
+            return None
+        block = proposal.headers[: proposal.header_size]
+        checked = self.special.check_schedule(
+            self, proposal.subject[: proposal.subject_size], block, proposal.now_ns
+        )
+        if isinstance(checked, api_errors.ApiError):
+            return checked
+        if checked.block != block:
+            self.use_block(proposal, headers, checked.block)
+        if checked.fire_ns is not None:
+            verdict.flags |= RECORD_SCHEDULE
+        return None
+
+    cdef void find_duplicate(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    ) noexcept:
+        """Look Nats-Msg-Id up in the window, and among the ids of the batch."""
+        cdef DedupeId *known
+        if not given(headers, MSG_ID):
+            return
+        verdict.flags |= RECORD_HAS_ID
+        if self.state.duplicate_window_ns == 0:
+            return
+        verdict.has_id = True
+        self.state.dedupe.expire(proposal.now_ns - self.state.duplicate_window_ns)
+        self.state.dedupe.hash_id(headers.values[MSG_ID].text, headers.values[MSG_ID].size, &verdict.id)
+        known = self.state.dedupe.find(&verdict.id)
+        if known != NULL:
+            verdict.duplicate = known.sequence
+        elif batch is not None and text_of(headers, MSG_ID) in batch.ids:
+            verdict.duplicate = self.last_sequence + 1
+
+    cdef object check_rollup(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
+    ):
+        cdef bytes value
+        if not given(headers, ROLLUP):
+            return None
+        if not self.allow_rollup:
+            return api_errors.STREAM_ROLLUP_FAILED(err="rollup not permitted")
+        value = text_of(headers, ROLLUP).lower()
+        if value == b"sub":
+            if batch is not None and proposal.subject[: proposal.subject_size] in batch.on_subject:
+                return api_errors.STREAM_ROLLUP_FAILED(err="batch rollup sub invalid")
+            verdict.flags |= RECORD_ROLLUP_SUBJECT
+        elif value == b"all":
+            if batch is not None and batch.on_subject:
+                return api_errors.STREAM_ROLLUP_FAILED(err="batch rollup all invalid")
+            verdict.flags |= RECORD_ROLLUP_ALL
+        else:
+            text = text_of(headers, ROLLUP).decode("utf-8", "replace")
+            return api_errors.STREAM_ROLLUP_FAILED(err=f'rollup value invalid: "{text}"')
+        return None
+
+    cdef object check_sizes(self, Proposal *proposal):
+        """Limits of one message and of what the stream may use."""
+        cdef uint64_t size = <uint64_t> proposal.header_size + proposal.payload_size
+        if self.max_message_size >= 0 and size > <uint64_t> self.max_message_size:
+            return api_errors.STREAM_MESSAGE_EXCEEDS_MAXIMUM
+        if proposal.header_size > HEADER_SIZE_MAX:
+            return api_errors.STREAM_HEADER_EXCEEDS_MAXIMUM
+        if self.store_full:
+            return api_errors.INSUFFICIENT_RESOURCES
+        if self.account_full:
+            return api_errors.ACCOUNT_RESOURCES_EXCEEDED
+        return None
+
+    cdef object count(self, Proposal *proposal, object increment, object batch):
+        """Add to the counter of the subject: the message becomes the new value."""
+        cdef bytes block, payload
+        counted = self.special.count(
+            self,
+            proposal.subject[: proposal.subject_size],
+            proposal.headers[: proposal.header_size],
+            proposal.payload[: proposal.payload_size],
+            increment,
+            batch,
+        )
+        if isinstance(counted, api_errors.ApiError):
+            return counted
+        block, payload, self.value = counted
+        self.kept_block = block
+        self.kept_payload = payload
+        proposal.headers = block
+        proposal.header_size = <uint32_t> len(block)
+        proposal.payload = payload
+        proposal.payload_size = <uint32_t> len(payload)
+        return None
+
+    cdef object check_limits(self, Proposal *proposal, bint rollup, object batch):
+        """max_bytes of a single message, and what discard new refuses."""
+        cdef SubjectEntry *subject
+        cdef uint64_t on_subject = 0, messages, used
+        cdef bint replaces
+        cdef int64_t size = <int64_t> self.state.accounted_size(
+            proposal.subject_size, proposal.header_size, proposal.payload_size
+        )
+        if self.state.max_bytes > 0 and size > self.state.max_bytes:
+            return api_errors.STREAM_STORE_FAILED(err="maximum bytes exceeded")
+        if not self.discard_new:
+            return None
+        messages = self.state.messages.count + self.pending_messages
+        used = self.state.bytes + self.pending_bytes
+        if self.state.max_per_subject > 0:
+            subject = self.state.subjects.find(proposal.subject, proposal.subject_size)
+            if subject != NULL:
+                on_subject = subject.count + subject.pending_count
+        if batch is not None:
+            on_subject += <uint64_t> batch.on_subject.get(proposal.subject[: proposal.subject_size], 0)
+            messages += <uint64_t> batch.messages
+            used += <uint64_t> batch.size
+        replaces = self.state.max_per_subject > 0 and <int64_t> on_subject >= self.state.max_per_subject
+        if replaces and self.discard_new_per_subject and not rollup:
+            return api_errors.STREAM_STORE_FAILED(err="maximum messages per subject exceeded")
+        if replaces:
+            return None
+        if self.state.max_messages > 0 and <int64_t> messages >= self.state.max_messages:
+            return api_errors.STREAM_STORE_FAILED(err="maximum messages exceeded")
+        if self.state.max_bytes > 0 and (
+            <int64_t> (used + proposal.header_size + proposal.payload_size) >= self.state.max_bytes
+        ):
+            return api_errors.STREAM_STORE_FAILED(err="maximum bytes exceeded")
+        return None
+
+    # --- helpers of the checks --------------------------------------------------------------------------
+
+    cdef void use_block(self, Proposal *proposal, PublishHeaders *headers, bytes block):
+        """The message has these headers from now on."""
+        self.kept_block = block
+        proposal.headers = block
+        proposal.header_size = <uint32_t> len(block)
+        read_publish_headers(proposal.headers, proposal.header_size, headers)
+
+    cdef uint64_t last_on(self, const uint8_t *subject, uint32_t size) noexcept:
+        """The last sequence given to a subject, or to any that a wildcard matches; 0 when there is none."""
+        cdef SubjectEntry *entry
+        cdef uint32_t i
+        cdef uint64_t last = 0
+        if is_literal(subject, size):
+            entry = self.state.subjects.find(subject, size)
+            if entry == NULL:
+                return 0
+            return entry.pending_last if entry.pending_count else entry.last
+        for i in range(self.state.subjects.entry_count):
+            entry = &self.state.subjects.entries[i]
+            if entry.name != NULL and matches(subject, size, entry.name, entry.size):
+                last = max(last, entry.pending_last if entry.pending_count else entry.last)
+        return last

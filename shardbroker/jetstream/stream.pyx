@@ -1,0 +1,692 @@
+"""The state machine of one stream: accept or refuse, give the next sequence, build the record.
+
+What is given out and not committed yet is an overlay on the applied state: the last sequence, the message ids,
+the last sequence of each subject and the amounts. Every answer, also an error, is owed in the frame that is
+open when it is found (frame_stage), so that no answer leaves before what it depends on is stored. If a frame
+fails, the overlay is dropped with everything in flight.
+
+What is refused, and in which order it is looked at, is in publish_checks. The path of a message without
+headers, or with Nats-Msg-Id alone, makes no Python object.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp, memcpy, memset
+
+from shardbroker.jetstream.dedupe_window cimport DedupeId
+from shardbroker.jetstream.frame_stage cimport (
+    FRAME_BODY_MAX,
+    TRAILER_ACK,
+    TRAILER_CALL,
+    TRAILER_DUPLICATE,
+    TRAILER_TEXT,
+    FrameStage,
+)
+from shardbroker.jetstream.publish_checks cimport Proposal, PublishChecks, Verdict
+from shardbroker.jetstream.publish_headers cimport (
+    BATCH_ID,
+    MSG_ID,
+    REQUEST_INFO,
+    SCHEDULE_NEXT,
+    HeaderValue,
+    PublishHeaders,
+    read_publish_headers,
+)
+from shardbroker.jetstream.stream_log cimport StreamLog
+from shardbroker.jetstream.stream_state cimport StreamState
+from shardbroker.jetstream.subject_table cimport SubjectEntry
+from shardbroker.storage.codec cimport seal_record
+from shardbroker.storage.frame cimport (
+    FRAME_BATCH,
+    FRAME_BATCH_COMMIT,
+    FRAME_HEAD_SIZE,
+    FRAME_MESSAGES,
+    FRAME_PURGE,
+    FRAME_RELOCATED,
+    FRAME_SKIP,
+    RECORD_HAS_ID,
+    RECORD_HAS_TTL,
+    RECORD_HEAD_SIZE,
+    RECORD_SCHEDULE,
+    FrameHead,
+    PurgeBody,
+    RecordHead,
+    padded,
+)
+
+from shardbroker.jetstream import api_errors, header_block
+from shardbroker.jetstream.go_encoding import encode
+from shardbroker.jetstream.special_publish import SpecialPublish
+
+cdef enum:
+    RESERVE_STEP = 1 << 20  # sequences recorded ahead in the metadata
+
+
+
+cdef inline bint is_fast(Proposal *proposal) noexcept nogil:
+    """Whether the reply subject ends like those of fast batches."""
+    return proposal.reply_size > 4 and memcmp(proposal.reply + proposal.reply_size - 4, b".$FI", 4) == 0
+
+
+cdef void point(
+    Proposal *proposal, PublishHeaders *headers, bytes subject, bytes block, bytes payload, uint64_t now_ns
+):
+    """A proposal without reply of bytes that the caller keeps."""
+    proposal.subject = subject
+    proposal.subject_size = <uint32_t> len(subject)
+    proposal.reply_size = 0
+    proposal.headers = block
+    proposal.header_size = <uint32_t> len(block)
+    proposal.payload = payload
+    proposal.payload_size = <uint32_t> len(payload)
+    proposal.account = 0
+    proposal.now_ns = now_ns
+    headers.present = 0
+    if block:
+        read_publish_headers(proposal.headers, proposal.header_size, headers)
+
+
+cdef class Stream(PublishChecks):
+    """One stream of this worker. `state` and `log` come from recovery, or are new."""
+
+    def __init__(
+        self, config, StreamState state, StreamLog log, uint32_t row, *, uint64_t reserved, domain=""
+    ):
+        self.state = state
+        self.log = log
+        self.row = row
+        self.stage = FrameStage()
+        self.reserved = reserved
+        self.last_sequence = state.messages.last
+        self.last_time_ns = state.last_time_ns
+        self.held = []
+        self.name = config.name.encode()
+        shown = encode(config.name)
+        if domain:
+            shown += b',"domain":' + encode(domain)
+        self.ack_head = b'{"stream":' + shown + b',"seq":'
+        self.special = SpecialPublish(config, domain)
+        self.configure(config)
+
+    def configure(self, config):
+        """Take over a checked configuration; its limits are enforced at once."""
+        self.config = config
+        self.special.configure(config)
+        self.sealed = config.sealed
+        self.no_ack = config.no_ack
+        self.discard_new = config.discard == "new"
+        self.discard_new_per_subject = config.discard_new_per_subject
+        self.allow_rollup = config.allow_rollup_hdrs and not config.deny_purge
+        self.allow_ttl = config.allow_msg_ttl
+        self.interest = config.retention == "interest"
+        self.max_message_size = config.max_msg_size if config.max_msg_size >= 0 else -1
+        self.marker_ttl_s = config.subject_delete_marker_ttl // 1_000_000_000
+        self.counts = config.allow_msg_counter
+        self.transform = None
+        if config.subject_transform is not None:
+            from shardbroker.subjects.transform import Transform
+
+            self.transform = Transform(config.subject_transform.src, config.subject_transform.dest)
+        self.plain = not (
+            self.sealed
+            or self.counts
+            or self.interest
+            or self.discard_new
+            or self.transform is not None
+        )
+        self.state.set_limits(
+            config.max_msgs,
+            config.max_bytes,
+            config.max_msgs_per_subject,
+            config.max_age,
+            config.duplicate_window,
+            config.subject_delete_marker_ttl > 0,
+        )
+
+    # --- one publish ------------------------------------------------------------------------------------
+
+    cdef int publish(self, Proposal *proposal) noexcept:
+        """Accept or refuse a message; the answer is owed in the stage. 0, or -1 when memory is exhausted."""
+        cdef PublishHeaders headers
+        cdef uint64_t sequence
+        cdef bint fast = is_fast(proposal)
+        if self.no_ack and not fast:
+            proposal.reply_size = 0
+        if self.plain and not (fast or self.store_full or self.account_full or self.failed or self.closing):
+            if proposal.header_size == 0:
+                if self.fits(proposal):
+                    sequence = self.store(proposal, FRAME_MESSAGES, 0, 0)
+                    if sequence == 0:
+                        return -1
+                    self.owe(proposal, TRAILER_ACK, sequence)
+                    return 0
+            elif self.fits(proposal) and memcmp(proposal.headers, b"NATS/1.0\r\n", 10) == 0:
+                read_publish_headers(proposal.headers, proposal.header_size, &headers)
+                if headers.present & ~(<uint32_t> 1 << MSG_ID) == 0:
+                    return 0 if self.publish_with_id(proposal, &headers) else -1
+        try:
+            error = self.publish_slowly(proposal)
+            if error is not None:
+                self.refuse(proposal, error)
+        except MemoryError:
+            return -1
+        return 0
+
+    cdef bint publish_with_id(self, Proposal *proposal, PublishHeaders *headers) noexcept:
+        """A message whose only header of ours is Nats-Msg-Id, if any; False when memory is exhausted."""
+        cdef DedupeId id
+        cdef DedupeId *known
+        cdef uint64_t sequence
+        cdef HeaderValue *value = &headers.values[MSG_ID]
+        if not headers.present or value.size == 0:
+            sequence = self.store(proposal, FRAME_MESSAGES, 0, 0)
+            if sequence:
+                self.owe(proposal, TRAILER_ACK, sequence)
+            return sequence != 0
+        if self.state.duplicate_window_ns:
+            self.state.dedupe.hash_id(value.text, value.size, &id)
+            known = self.state.dedupe.find(&id)
+            if known != NULL:
+                if known.time_ns + self.state.duplicate_window_ns >= proposal.now_ns:
+                    self.owe(proposal, TRAILER_DUPLICATE, known.sequence)
+                    return True
+                self.state.dedupe.expire(proposal.now_ns - self.state.duplicate_window_ns)
+            id.sequence = self.last_sequence + 1
+            id.time_ns = max(proposal.now_ns, self.last_time_ns)
+            if self.state.dedupe.add(&id) < 0:
+                # Ids are never forgotten early: refuse rather than take a duplicate for a new message.
+                self.refuse(proposal, api_errors.INSUFFICIENT_RESOURCES)
+                return True
+        sequence = self.store(proposal, FRAME_MESSAGES, RECORD_HAS_ID, 0)
+        if sequence == 0:
+            return False
+        self.last_id = value.text[: value.size]
+        self.owe(proposal, TRAILER_ACK, sequence)
+        return True
+
+    cdef object publish_slowly(self, Proposal *proposal):
+        """All checks, in nats-server's order; the error, or None when the message is stored or a duplicate."""
+        cdef PublishHeaders headers
+        cdef bytes subject
+        cdef bytes block
+        if self.closing:
+            return api_errors.STREAM_NOT_FOUND
+        if self.failed:
+            return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
+        if self.transform is not None:
+            subject = self.transform.apply(proposal.subject[: proposal.subject_size])
+            if subject is not None:
+                proposal.subject = subject
+                proposal.subject_size = len(subject)
+        headers.present = 0
+        if proposal.header_size:
+            read_publish_headers(proposal.headers, proposal.header_size, &headers)
+            if headers.present >> REQUEST_INFO & 1 or memcmp(proposal.headers, b"NATS/1.0\r\n", 10):
+                block = self.rewritten(proposal.headers[: proposal.header_size], headers.present)
+                proposal.headers = block
+                proposal.header_size = len(block)
+                read_publish_headers(proposal.headers, proposal.header_size, &headers)
+        if self.sealed:
+            return api_errors.STREAM_SEALED
+        if is_fast(proposal) or headers.present >> BATCH_ID & 1 and headers.values[BATCH_ID].size:
+            error = self.check_sizes(proposal)
+            if error is not None:
+                return error
+            return self.special.publish(
+                self,
+                proposal.subject[: proposal.subject_size],
+                proposal.reply[: proposal.reply_size],
+                proposal.headers[: proposal.header_size] if proposal.header_size else b"",
+                proposal.payload[: proposal.payload_size],
+                proposal.account,
+                proposal.now_ns,
+            )
+        return self.publish_ordinary(proposal, &headers)
+
+    cdef object publish_ordinary(self, Proposal *proposal, PublishHeaders *headers):
+        """A message of its own; see publish_slowly."""
+        cdef Verdict verdict
+        cdef uint64_t sequence
+        error = self.check(proposal, headers, &verdict, False, None)
+        if error is not None:
+            return error
+        if verdict.duplicate:
+            self.owe(proposal, TRAILER_DUPLICATE, verdict.duplicate)
+            return None
+        value = self.value
+        sequence = self.accept(proposal, headers, &verdict, FRAME_MESSAGES)
+        if sequence == 0:
+            return api_errors.INSUFFICIENT_RESOURCES
+        if value is None:
+            self.owe(proposal, TRAILER_ACK, sequence)
+        elif proposal.reply_size:
+            self.stage_answer(
+                proposal.account,
+                proposal.reply[: proposal.reply_size],
+                self.ack_head + b'%d,"val":"%s"}' % (sequence, value),
+            )
+        return None
+
+    cdef uint64_t accept(
+        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, uint16_t kind
+    ) except? 0:
+        """Stage what the checks have accepted; its sequence. 0 when no more ids can be remembered."""
+        cdef uint64_t sequence
+        cdef bytes block
+        if verdict.has_id:
+            verdict.id.sequence = self.last_sequence + 1
+            verdict.id.time_ns = max(proposal.now_ns, self.last_time_ns)
+            if self.state.dedupe.add(&verdict.id) < 0:
+                return 0
+        if self.interest and not self.wanted(proposal):
+            sequence = self.skip()
+        else:
+            if 0 < verdict.ttl_s < self.marker_ttl_s and self.state.max_per_subject != 1:
+                verdict.ttl_s = <uint32_t> self.marker_ttl_s
+                block = header_block.remove(proposal.headers[: proposal.header_size], header_block.MESSAGE_TTL)
+                block = header_block.append(block, [(header_block.MESSAGE_TTL, b"%d" % verdict.ttl_s)])
+                self.use_block(proposal, headers, block)
+            if verdict.ttl_s:
+                verdict.flags |= RECORD_HAS_TTL
+            sequence = self.store(proposal, kind, verdict.flags, verdict.ttl_s)
+            if sequence == 0:
+                raise MemoryError("no memory for a record")
+        self.last_id = None
+        if headers.present >> MSG_ID & 1 and headers.values[MSG_ID].size:
+            self.last_id = headers.values[MSG_ID].text[: headers.values[MSG_ID].size]
+        if self.value is not None:
+            self.special.counted(
+                proposal.subject[: proposal.subject_size], sequence, self.kept_block, self.kept_payload
+            )
+        if verdict.flags & RECORD_SCHEDULE:
+            self.special.scheduled(proposal.subject[: proposal.subject_size], sequence)
+        if headers.present >> SCHEDULE_NEXT & 1 and kind == FRAME_MESSAGES:
+            self.special.end_schedule(self, proposal.headers[: proposal.header_size])
+        return sequence
+
+    cdef bint wanted(self, Proposal *proposal) noexcept:
+        """Interest retention: whether some consumer's filter matches. There are no consumers yet."""
+        return False
+
+    cdef object rewritten(self, bytes block, uint32_t present):
+        """The block as it is stored: no status, and not the header that is for the server alone."""
+        if present >> REQUEST_INFO & 1:
+            block = header_block.remove(block, b"Nats-Request-Info")
+        return header_block.strip_status(block)
+
+    # --- what follows -----------------------------------------------------------------------------------
+
+    cdef uint64_t store(self, Proposal *proposal, uint16_t kind, uint16_t flags, uint32_t ttl_s) noexcept:
+        """Stage a record with the next sequence, which is returned; 0 when memory is exhausted."""
+        cdef uint64_t used = (
+            <uint64_t> RECORD_HEAD_SIZE + proposal.subject_size + proposal.header_size + proposal.payload_size
+        )
+        cdef uint64_t size = padded(used), sequence = self.last_sequence + 1
+        cdef SubjectEntry *subject = self.state.subjects.find_or_add(proposal.subject, proposal.subject_size)
+        cdef uint8_t *place
+        cdef RecordHead *record
+        if subject == NULL:
+            return 0
+        place = self.stage.record(kind, sequence, size)
+        if place == NULL:
+            return 0
+        record = <RecordHead *> place
+        (<uint64_t *> (place + size - 8))[0] = 0
+        if proposal.now_ns > self.last_time_ns:
+            self.last_time_ns = proposal.now_ns
+        record.size = <uint32_t> size
+        record.sequence = sequence
+        record.time_ns = self.last_time_ns
+        record.header_size = proposal.header_size
+        record.payload_size = proposal.payload_size
+        record.subject_size = <uint16_t> proposal.subject_size
+        record.flags = flags
+        record.ttl_s = ttl_s
+        place += RECORD_HEAD_SIZE
+        memcpy(place, proposal.subject, proposal.subject_size)
+        place += proposal.subject_size
+        if proposal.header_size:
+            memcpy(place, proposal.headers, proposal.header_size)
+            place += proposal.header_size
+        memcpy(place, proposal.payload, proposal.payload_size)
+        seal_record(record)
+        self.last_id = None
+        subject.pending_last = sequence
+        subject.pending_count += 1
+        self.last_sequence = sequence
+        self.pending_messages += 1
+        self.pending_bytes += self.state.accounted_size(
+            proposal.subject_size, proposal.header_size, proposal.payload_size
+        )
+        return sequence
+
+    cdef uint64_t skip(self) except 0:
+        """Give a sequence to a message that is not stored (interest retention without interest)."""
+        cdef uint8_t *body
+        self.last_sequence += 1
+        if self.stage.open != NULL and self.stage.open.kind == FRAME_SKIP:
+            body = self.stage.open.body
+        else:
+            body = self.stage.body(FRAME_SKIP, self.last_sequence, 8)
+            if body == NULL:
+                raise MemoryError("no memory for a frame")
+        (<uint64_t *> body)[0] = self.last_sequence + 1
+        return self.last_sequence
+
+    cdef void owe(self, Proposal *proposal, uint16_t kind, uint64_t sequence) noexcept:
+        """An ack, once everything so far is stored."""
+        if proposal.reply_size:
+            self.stage.answer(
+                kind, sequence, proposal.account, proposal.reply, proposal.reply_size, NULL, 0
+            )
+
+    cdef void refuse(self, Proposal *proposal, object error) noexcept:
+        """Owe an error."""
+        cdef bytes text
+        if proposal.reply_size:
+            text = self.error_text(error)
+            self.stage.answer(
+                TRAILER_TEXT, 0, proposal.account, proposal.reply, proposal.reply_size, text, len(text)
+            )
+
+    def error_text(self, error):
+        """The PubAck of a refused message (spec 03 section 3)."""
+        return encode({"error": error.as_dict(), "stream": self.config.name, "seq": 0})
+
+    cdef uint32_t write_ack(self, uint8_t *place, uint16_t kind, uint64_t sequence) noexcept:
+        """Write a PubAck of at most ACK_SIZE_MAX bytes; its size."""
+        cdef uint32_t size = <uint32_t> len(self.ack_head)
+        cdef const char *form = b"%llu}"
+        if kind == TRAILER_DUPLICATE:
+            form = b'%llu,"duplicate": true}'
+        memcpy(place, <const char *> self.ack_head, size)
+        return size + <uint32_t> snprintf(<char *> place + size, 64, form, <unsigned long long> sequence)
+
+    # --- committed frames -------------------------------------------------------------------------------
+
+    cdef int apply_frame(
+        self, const uint8_t *frame, uint64_t position, uint64_t segment, uint64_t capacity
+    ) except -1:
+        """A frame of this stream is stored: it takes effect now. `position` is the frame's in the log."""
+        cdef const FrameHead *head = <const FrameHead *> frame
+        cdef uint64_t end = position + FRAME_HEAD_SIZE + head.body_size
+        self.log.stored(head, position)
+        if self.state.note_frame(segment, capacity, end, head.index) < 0:
+            raise MemoryError("no memory for a segment's figures")
+        if self.held and head.kind != FRAME_BATCH and head.kind != FRAME_BATCH_COMMIT:
+            self.held = []  # the end of that batch was not stored
+        if head.kind == FRAME_MESSAGES:
+            self.apply_records(head, position)
+        elif head.kind == FRAME_BATCH:
+            self.hold_records(head, position)
+        elif head.kind == FRAME_BATCH_COMMIT:
+            self.release_held(head)
+            self.apply_records(head, position)
+        elif head.kind == FRAME_RELOCATED:
+            self.apply_moved(head, position)
+        else:
+            self.state.apply_other(head, frame + FRAME_HEAD_SIZE)
+        self.state.applied_index = head.index
+        return 0
+
+    cdef int apply_records(self, const FrameHead *head, uint64_t position) except -1:
+        cdef const uint8_t *at = <const uint8_t *> head + FRAME_HEAD_SIZE
+        cdef const uint8_t *end = at + head.body_size
+        cdef const RecordHead *record
+        position += FRAME_HEAD_SIZE
+        while at < end:
+            record = <const RecordHead *> at
+            self.apply_record(record, position)
+            at += record.size
+            position += record.size
+        return 0
+
+    cdef int apply_record(self, const RecordHead *record, uint64_t position) except -1:
+        cdef uint64_t previous = 0
+        cdef bint watched = self.republish is not None or record.flags & RECORD_SCHEDULE
+        if watched:
+            previous = self.applied_last_on(
+                <const uint8_t *> record + RECORD_HEAD_SIZE, record.subject_size
+            )
+        self.pending_messages -= 1
+        self.pending_bytes -= self.state.accounted_size(
+            record.subject_size, record.header_size, record.payload_size
+        )
+        if self.state.apply_record(record, position) < 0:
+            raise MemoryError("no memory for a message entry")
+        if watched:
+            self.tell_stored(record, previous)
+        return 0
+
+    cdef uint64_t applied_last_on(self, const uint8_t *subject, uint32_t size) noexcept:
+        cdef SubjectEntry *entry = self.state.subjects.find(subject, size)
+        return 0 if entry == NULL else entry.last
+
+    cdef int apply_moved(self, const FrameHead *head, uint64_t position) except -1:
+        """Records that cleaning has moved to the end of the log."""
+        cdef const uint8_t *at = <const uint8_t *> head + FRAME_HEAD_SIZE
+        cdef const uint8_t *end = at + head.body_size
+        position += FRAME_HEAD_SIZE
+        while at < end:
+            self.state.apply_relocated(<const RecordHead *> at, position)
+            position += (<const RecordHead *> at).size
+            at += (<const RecordHead *> at).size
+        return 0
+
+    cdef int hold_records(self, const FrameHead *head, uint64_t position) except -1:
+        """Part of an atomic batch: nothing of it is seen before its last frame is stored."""
+        cdef const uint8_t *at = <const uint8_t *> head + FRAME_HEAD_SIZE
+        cdef const uint8_t *end = at + head.body_size
+        cdef const RecordHead *record
+        position += FRAME_HEAD_SIZE
+        self.drop_stale(head.first_sequence)
+        while at < end:
+            record = <const RecordHead *> at
+            self.held.append((position, at[: record.size]))
+            at += record.size
+            position += record.size
+        return 0
+
+    def drop_stale(self, uint64_t first_sequence):
+        """Forget held records if a batch begins that has their sequences: theirs was never completed."""
+        cdef bytes raw
+        if self.held:
+            raw = self.held[len(self.held) - 1][1]
+            if (<const RecordHead *> <const char *> raw).sequence >= first_sequence:
+                self.held = []
+
+    cdef int release_held(self, const FrameHead *head) except -1:
+        """The batch is complete with this frame."""
+        cdef bytes raw
+        self.drop_stale(head.first_sequence)
+        held, self.held = self.held, []
+        for position, raw in held:
+            self.apply_record(<const RecordHead *> <const char *> raw, position)
+        return 0
+
+    cdef int tell_stored(self, const RecordHead *record, uint64_t previous) except -1:
+        """Tell those who follow the stream's messages: republish, schedules."""
+        cdef const uint8_t *at = <const uint8_t *> record + RECORD_HEAD_SIZE
+        cdef bytes subject = at[: record.subject_size]
+        cdef bytes block = (at + record.subject_size)[: record.header_size]
+        cdef bytes payload = (at + record.subject_size + record.header_size)[: record.payload_size]
+        if self.republish is not None:
+            self.republish(subject, block, payload, record.sequence, record.time_ns, previous)
+        if record.flags & RECORD_SCHEDULE:
+            self.special.stored(self, subject, block, payload, record.sequence, record.time_ns)
+        return 0
+
+    def drop_overlay(self):
+        """Something in flight has failed: forget all that is not committed. The log goes on behind what is.
+
+        To be called when the first failure is seen; until `frames_in_flight` is 0 the stream stays `failed`.
+        """
+        self.failed = self.frames_in_flight != 0
+        self.last_sequence = self.state.messages.last
+        self.pending_messages = self.pending_bytes = 0
+        self.state.subjects.reset_pending()
+        self.state.dedupe.forget_from(self.state.messages.last + 1)
+        self.last_id = None
+        self.held = []
+        self.log.rewind()
+        self.special.forget(self)
+
+    # --- commands of the API ----------------------------------------------------------------------------
+
+    def stage_frame(self, uint16_t kind, bytes body, uint64_t call=0):
+        """Stage a frame without records (FRAME_DELETE, FRAME_PURGE, ...). `call` is told when it is applied."""
+        cdef uint8_t *place = self.stage.body(kind, self.last_sequence, len(body))
+        if place == NULL:
+            raise MemoryError("no memory for a frame")
+        memcpy(place, <const char *> body, len(body))
+        if call:
+            self.stage.answer(TRAILER_CALL, call, 0, NULL, 0, NULL, 0)
+        self.stage.close()
+
+    def stage_call(self, uint64_t call):
+        """`call` is told when everything staged so far is applied."""
+        self.stage.answer(TRAILER_CALL, call, 0, NULL, 0, NULL, 0)
+
+    def stage_answer(self, uint32_t account, bytes reply, bytes text, bint always=False):
+        """Owe `text` as it is; `always`: also when the stream gives no acks."""
+        if reply and (always or not self.no_ack):
+            self.stage.answer(TRAILER_TEXT, 0, account, reply, len(reply), text, len(text))
+
+    def stage_message(
+        self,
+        bytes subject,
+        bytes block,
+        bytes payload,
+        uint64_t now_ns,
+        *,
+        uint16_t kind=FRAME_MESSAGES,
+        uint16_t flags=0,
+        uint32_t ttl_s=0,
+    ):
+        """Stage a message of the stream's own, or of special.publish; its sequence."""
+        cdef Proposal proposal
+        cdef uint64_t sequence
+        proposal.subject = subject
+        proposal.subject_size = len(subject)
+        proposal.reply_size = 0
+        proposal.headers = block
+        proposal.header_size = len(block)
+        proposal.payload = payload
+        proposal.payload_size = len(payload)
+        proposal.now_ns = now_ns
+        sequence = self.store(&proposal, kind, flags, ttl_s)
+        if sequence == 0:
+            raise MemoryError("no memory for a record")
+        return sequence
+
+    def offer(
+        self, bytes subject, bytes block, bytes payload, uint64_t now_ns, bint staged, bint own=False
+    ):
+        """Check a message of special, and store it: its sequence, 0 when it was stored before, or an ApiError.
+
+        `staged`: in the order of checks that messages of batches have. `own`: the stream itself made it, and
+        what schedules add to messages is allowed. The ack is the caller's business.
+        """
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef Verdict verdict
+        cdef uint64_t sequence
+        point(&proposal, &headers, subject, block, payload, now_ns)
+        self.own = own
+        error = self.check(&proposal, &headers, &verdict, staged, None)
+        self.own = False
+        if error is not None:
+            return error
+        if verdict.duplicate:
+            return 0
+        sequence = self.accept(&proposal, &headers, &verdict, FRAME_MESSAGES)
+        return sequence if sequence else api_errors.INSUFFICIENT_RESOURCES
+
+    def examine(self, bytes subject, bytes block, bytes payload, uint64_t now_ns, batch):
+        """Check a message of an atomic batch: (subject, block, payload, flags, TTL) to store, or an ApiError."""
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef Verdict verdict
+        point(&proposal, &headers, subject, block, payload, now_ns)
+        error = self.check(&proposal, &headers, &verdict, True, batch)
+        if error is not None:
+            return error
+        if verdict.duplicate:
+            return api_errors.ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE
+        return (
+            subject,
+            proposal.headers[: proposal.header_size] if proposal.header_size else b"",
+            proposal.payload[: proposal.payload_size],
+            verdict.flags,
+            verdict.ttl_s,
+        )
+
+    def store_batch(self, list examined, uint64_t now_ns):
+        """Stage the messages of an atomic batch that examine() has accepted; the last one's sequence.
+
+        Those that nobody wants (interest retention) get a sequence only: the ones behind them skip it.
+        """
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef Verdict verdict
+        cdef bytes subject, block, payload
+        cdef uint64_t size = 0
+        cdef Py_ssize_t i, last = -1
+        cdef list wanted = []
+        for i, (subject, block, payload, _, _) in enumerate(examined):
+            point(&proposal, &headers, subject, block, payload, now_ns)
+            size += padded(RECORD_HEAD_SIZE + len(subject) + len(block) + len(payload))
+            wanted.append(not self.interest or self.wanted(&proposal))
+            if wanted[i]:
+                last = i
+        self.stage.close()
+        self.value = None
+        for i, (subject, block, payload, verdict.flags, verdict.ttl_s) in enumerate(examined):
+            if not wanted[i]:
+                if i < last:
+                    self.last_sequence += 1
+                else:
+                    self.skip()
+                continue
+            point(&proposal, &headers, subject, block, payload, now_ns)
+            verdict.has_id = verdict.flags & RECORD_HAS_ID and self.state.duplicate_window_ns != 0
+            if verdict.has_id:
+                self.state.dedupe.hash_id(headers.values[MSG_ID].text, headers.values[MSG_ID].size, &verdict.id)
+            # What fits into one frame needs no parts.
+            if not self.accept(
+                &proposal, &headers, &verdict,
+                FRAME_BATCH_COMMIT if i == last or size <= FRAME_BODY_MAX else FRAME_BATCH,
+            ):
+                raise MemoryError("no memory for a message id")
+        return self.last_sequence
+
+    def accounted(self, uint32_t subject_size, uint32_t header_size, uint32_t payload_size):
+        """Bytes that a message counts for in the stream's limits."""
+        return self.state.accounted_size(subject_size, header_size, payload_size)
+
+    def purge_subject(self, bytes filter):
+        """Stage the purge of the subjects that match."""
+        cdef PurgeBody purge
+        memset(&purge, 0, sizeof(PurgeBody))
+        purge.filter_size = <uint32_t> len(filter)
+        self.stage_frame(FRAME_PURGE, (<const char *> &purge)[: sizeof(PurgeBody)] + filter)
+
+    def begin_sequence(self, uint64_t sequence):
+        """The next message gets at least this sequence (mirrors)."""
+        if sequence > self.last_sequence + 1:
+            self.last_sequence = sequence - 1
+
+    def last_sequence_on(self, bytes subject):
+        """The last sequence given to a subject or to what a wildcard matches, committed or not; 0: none."""
+        return self.last_on(subject, len(subject))
+
+    def wants_reserve(self):
+        """The sequence up to which the metadata should reserve now, or 0: half of the step is used up."""
+        if self.last_sequence + RESERVE_STEP // 2 < self.reserved:
+            return 0
+        self.reserved = self.last_sequence + RESERVE_STEP
+        return self.reserved
+
+    def close(self):
+        """No publish is accepted any more."""
+        self.closing = True

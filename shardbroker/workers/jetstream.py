@@ -1,0 +1,302 @@
+"""JetStream in a worker: its copy of the catalog, the streams it owns, its talk with the acceptor.
+
+Everything about *one* stream is decided by its owner, the worker that holds the stream's slot; what concerns
+several (names, subjects, limits) by the acceptor's catalog. This file keeps the two in step.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import orjson
+
+from shardbroker import limits
+from shardbroker.config.options import Options
+from shardbroker.control import messages
+from shardbroker.errors import StorageError
+from shardbroker.jetstream.api_error import ApiError
+from shardbroker.jetstream.go_encoding import encode
+from shardbroker.jetstream.stream_config import StreamConfig
+from shardbroker.shm import layout
+from shardbroker.shm.append_lane import LaneProducer
+from shardbroker.shm.mapping import Mapping
+from shardbroker.shm.ring import RingMap
+from shardbroker.shm.slot_table import SlotTable, stream_slot
+from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.workers.stream_api import StreamApi
+from shardbroker.workers.stream_extras import attach_extras
+from shardbroker.workers.stream_host import StreamHost
+from shardbroker.workers.stream_opening import StreamEntry, open_memory, open_new, open_stored
+
+GLOBAL_ACCOUNT = "$G"
+_SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
+_LANE_RELEASE, _LANE_METADATA = 5, 3
+
+
+class JetStream:
+    """``send(message)`` goes to the acceptor; ``board`` is a writable view of the board."""
+
+    def __init__(
+        self, session, board_address: int, board: memoryview, worker_index: int,
+        worker_count: int, options: Options, log, send,
+        server_name: str, server_id: str,
+    ):  # fmt: skip
+        self.options = options
+        self.log = log
+        self.server_name = server_name
+        self.server_id = server_id
+        self.worker_index = worker_index
+        self.entries: dict[str, dict[str, StreamEntry]] = {}
+        self.ready = False
+        self.term = 0
+        self.store_path = ""
+        self.on_ready: Callable[[], None] = lambda: None
+        self._session = session
+        self._board_address = board_address
+        self._slots = SlotTable(board)
+        self._rows = [WorkerRow(board, index) for index in range(worker_count)]
+        self._describe_client = lambda _cid: {}
+        self._send = send
+        self._pending: list[tuple[StreamEntry, int]] = []  # streams to be read back
+        self._asked: dict[int, Callable[[dict, list[int]], None]] = {}
+        self._next_request = 1
+        self._progress_at = 0.0
+
+    def attach(self, message: messages.StreamAttach, fds: list[int]) -> None:
+        """Take the lane over and begin to serve the API."""
+        lane = RingMap(fds[0], message.lane_size)
+        self._log_table = Mapping(fds[1], message.rows * layout.LOG_ROW_SIZE)
+        self._log_view = memoryview(_map_for_reading(fds[1], message.rows * layout.LOG_ROW_SIZE)).cast("Q")
+        producer = LaneProducer(lane, self._board_address, os.dup(fds[2]))
+        self.host = StreamHost(self._session, producer, self._log_table.address, self.log)
+        self.api = StreamApi(self)
+        self.host.set_api(self.api.handle)
+        self._session.set_services(self.host)
+        self.host.subscribe(None, _SERVICE_API, b"$JS.API.>")
+        for fd in fds:
+            os.close(fd)
+
+    # --- the catalog ------------------------------------------------------------------------------------
+
+    def account(self, name: str) -> dict[str, StreamEntry]:
+        return self.entries.setdefault(name, {})
+
+    def owner_of(self, account: str, name: str) -> int:
+        """The worker that answers for a stream, whether it exists or not; for "" : for the account."""
+        return self._slots.worker_of(stream_slot(account, name))
+
+    def figures(self, row: int) -> dict[str, int]:
+        """What a stream's owner says of it (layout.LOG_FIGURES)."""
+        start = (row * layout.LOG_ROW_SIZE + layout.LOG_FIGURES_START) // 8
+        values = self._log_view[start : start + len(layout.LOG_FIGURES)]
+        return dict(zip(layout.LOG_FIGURES, values, strict=True))
+
+    def news(self, message: messages.StreamNews, fds: list[int]) -> None:
+        """The acceptor tells of the catalog."""
+        if message.kind == "put":
+            self._put(message.body, fds[0] if fds else -1)
+        elif message.kind == "gone":
+            self._gone(message.body)
+        elif message.kind == "end":
+            self._all_told(message.body)
+
+    def _put(self, body: dict, memory_fd: int) -> None:
+        entry = entry_of(body)
+        known = self.account(entry.account).get(entry.name)
+        if known is not None and known.log_id == entry.log_id:
+            known.config, known.reserved = entry.config, entry.reserved
+            return
+        self.account(entry.account)[entry.name] = entry
+        if entry.owner == self.worker_index and not entry.damaged and not self.ready:
+            self._pending.append((entry, memory_fd))
+
+    def _gone(self, body: dict) -> None:
+        entry = self.account(body["account"]).pop(body["name"], None)
+        if entry is not None and entry.hosted is not None:
+            self.host.remove(entry.hosted)
+            entry.hosted = None
+
+    def _all_told(self, body: dict) -> None:
+        """Everything that was there before us is told: read our own streams back."""
+        self.term = body["term"]
+        self.store_path = body["store"]
+        started = self._progress_at = time.monotonic()
+        for number, (entry, memory_fd) in enumerate(self._pending):
+            self._open(entry, memory_fd, lambda done, number=number: self._tell_progress(number, done))
+        if self._pending and time.monotonic() - started > limits.recovery_progress_s:
+            took = time.monotonic() - started
+            self._send(
+                messages.Progress(self.worker_index, f"{len(self._pending)} streams read back in {took:.1f}s")
+            )
+        self._pending.clear()
+        self.ready = True
+        self.on_ready()
+
+    def _tell_progress(self, number: int, done: int) -> None:
+        now = time.monotonic()
+        if now - self._progress_at < limits.recovery_progress_s:
+            return
+        self._progress_at = now
+        text = f"reading streams back: {number} of {len(self._pending)} done, {done >> 20} MiB of the next"
+        self._send(messages.Progress(self.worker_index, text))
+
+    # --- streams of this worker -------------------------------------------------------------------------
+
+    def _open(self, entry: StreamEntry, memory_fd: int, progress) -> None:
+        """Read a stream back and serve it. Damage of one stream never keeps the others from being served."""
+        try:
+            if entry.config.storage == "memory":
+                start = self.figures(entry.row)["log_start"]
+                opened = open_memory(entry, self.term, memory_fd, start, time.time_ns())
+            else:
+                opened = open_stored(
+                    entry, self.store_path, self.term, time.time_ns(), self.no_sync(entry.config), progress
+                )
+        except (OSError, StorageError, MemoryError) as error:
+            entry.damaged = f"its log cannot be read: {error}"
+            self.log.error(f"JetStream: stream {entry.name} is damaged: {error}")
+            return
+        for note in opened.notes:
+            self.log.warn(f"JetStream: stream {entry.name}: {note}")
+        for first, last, reason in opened.losses:
+            self.log.error(f"JetStream: stream {entry.name}: lost sequences {first} to {last or '?'}: {reason}")
+        self.serve(entry, opened.hosted)
+        entry.hosted.details.lost = opened.losses
+        for base in opened.leftovers:
+            self.host.lane_record(
+                _LANE_RELEASE, entry.log_id, entry.row, b"", None, segment=base, term=self.term
+            )
+        entry.hosted.details.recovered(opened.schedules)
+
+    def no_sync(self, config: StreamConfig) -> bool:
+        """Whether PubAcks of a stream come before the disk has the message."""
+        return not self.options.sync_commit or config.persist_mode == "async"
+
+    def make(self, entry: StreamEntry, memory_fd: int) -> None:
+        """A new stream begins here; nothing of it is in the log."""
+        hosted = open_new(entry, self.store_path, self.term, memory_fd, self.no_sync(entry.config))
+        self.account(entry.account)[entry.name] = entry
+        self.serve(entry, hosted)
+
+    def serve(self, entry: StreamEntry, hosted) -> None:
+        """Take a stream's messages and requests from now on."""
+        entry.hosted = hosted
+        self.host.add(hosted)
+        attach_extras(self, entry)
+        self.subscribe(entry)
+
+    def subscribe(self, entry: StreamEntry) -> None:
+        """Bring the stream's subscriptions in line with its configuration."""
+        hosted = entry.hosted
+        wanted = {(_SERVICE_STREAM, subject.encode()) for subject in entry.config.subjects or ()}
+        if entry.config.allow_direct:
+            prefix = b"$JS.API.DIRECT.GET." + entry.name.encode()
+            wanted |= {(_SERVICE_DIRECT, prefix), (_SERVICE_DIRECT, prefix + b".>")}
+        for kind, subject in [key for key in hosted.subscriptions if key not in wanted]:
+            self.host.unsubscribe(hosted, kind, subject)
+        for kind, subject in wanted:
+            if (kind, subject) not in hosted.subscriptions:
+                self.host.subscribe(hosted, kind, subject)
+
+    def reserve_more(self, entry: StreamEntry) -> None:
+        """Record further sequences in the metadata before they are given out."""
+        reserved = entry.hosted.stream.wants_reserve()
+        if reserved and entry.config.storage == "file":
+            entry.reserved = reserved
+            body = orjson.dumps(stored_body(entry))
+            self.host.lane_record(_LANE_METADATA, entry.log_id, entry.row, body, None, term=self.term)
+
+    # --- talk with the acceptor -------------------------------------------------------------------------
+
+    def ask(self, kind: str, body: dict, answered: Callable[[dict, list[int]], None]) -> None:
+        """Ask the catalog; ``answered(body, descriptors)`` follows, in the order of the questions."""
+        request = self._next_request
+        self._next_request += 1
+        self._asked[request] = answered
+        self._send(messages.StreamAsk(request, kind, body))
+
+    def reply(self, message: messages.StreamReply, fds: list[int]) -> None:
+        """The catalog's answer. Whoever gets descriptors closes them."""
+        answered = self._asked.pop(message.request, None)
+        if answered is not None:
+            answered(message.body, fds)
+
+    def advise(self, subject: str, kind: str, fields: dict, account: int = 0) -> None:
+        """Send an advisory if anybody listens (spec page 06)."""
+        target = subject.encode()
+        if not self.host.has_interest(account, target):
+            return
+        from shardbroker.jetstream.go_time import format_time
+
+        body = {"type": kind, "id": new_event_id(), "timestamp": format_time(time.time_ns()), **fields}
+        self.host.send(account, target, encode(body))
+
+
+    def api_totals(self) -> tuple[int, int]:
+        """Requests and errors of the API in all workers."""
+        totals = [0, 0]
+        for row in self._rows:
+            figures = row.statistics()
+            totals[0] += figures[STATISTIC["api_requests"]]
+            totals[1] += figures[STATISTIC["api_errors"]]
+        return totals[0], totals[1]
+
+    def client_of(self, account: str, cid: int, is_local: bool) -> dict:
+        """Who sent a request, for advisories; of another worker's client only the number is known here."""
+        client = {"id": cid, "acc": account, "server": self.server_name, "kind": "Client", "client_type": "nats"}
+        if is_local:
+            return {**self._describe_client(cid), **client}
+        return client
+
+
+def entry_of(body: dict) -> StreamEntry:
+    """From what the acceptor tells."""
+    return StreamEntry(
+        body["account"],
+        body["name"],
+        StreamConfig.from_stored(orjson.dumps(body["config"])),
+        body["log_id"],
+        body["row"],
+        body["owner"],
+        body["created"],
+        body["seed"],
+        body["reserved"],
+        body.get("damaged", ""),
+    )
+
+
+def stored_body(entry: StreamEntry) -> dict:
+    """The body of a metadata slot; the acceptor's catalog has the same (acceptor/catalog.Entry.stored)."""
+    return {
+        "account": entry.account,
+        "name": entry.name,
+        "config": entry.config.to_json_dict(),
+        "created": entry.created,
+        "seed": entry.seed,
+        "reserved": entry.reserved,
+    }
+
+
+def api_error_of(body: dict) -> ApiError | None:
+    """The error in an answer of the catalog."""
+    error = body.get("error")
+    return None if error is None else ApiError(*error)
+
+
+_EVENT_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def new_event_id() -> str:
+    """22 characters, as nats-server's nuid."""
+    number = int.from_bytes(os.urandom(17), "little")
+    letters = []
+    for _ in range(22):
+        number, letter = divmod(number, 62)
+        letters.append(_EVENT_ALPHABET[letter])
+    return "".join(letters)
+
+
+def _map_for_reading(fd: int, size: int):
+    import mmap
+
+    return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)

@@ -1,0 +1,20 @@
+"""Reads committed records of one log: from segment files, or from the memory of a memory stream."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint64_t
+
+from shardbroker.storage.frame cimport RecordHead
+
+@cython.final
+cdef class LogReader:
+    cdef str directory  # of the segment files
+    cdef int memory_fd  # of a memory stream; -1: files
+    cdef dict descriptors  # segment base -> fd
+    cdef uint8_t *buffer
+    cdef uint64_t buffer_size
+    cdef readonly uint64_t blocked  # reads that had to wait for the disk
+
+    cdef int descriptor(self, uint64_t base) except -1
+    cdef const RecordHead *record(self, uint64_t base, uint64_t position, uint64_t size_guess) except? NULL
+    cdef void resize(self, uint64_t size) except *
+    cdef uint64_t read_at(self, uint64_t base, uint64_t position, uint64_t size) except? 0

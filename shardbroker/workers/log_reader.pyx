@@ -1,0 +1,119 @@
+"""Reading back, without mmap: a cold page would stall the loop unseen, a bad sector would be SIGBUS.
+
+A record is read with preadv2(RWF_NOWAIT); what is not in the page cache is read again, waiting. Everything that
+comes from a file is checked before it is handed out: no wrong byte is ever served.
+"""
+
+import os
+
+from libc.errno cimport EAGAIN, EINTR, EOPNOTSUPP, errno
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free, realloc
+from posix.uio cimport iovec
+
+from shardbroker.storage.codec cimport record_is_good
+from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, SEGMENT_HEAD_SIZE, RecordHead
+
+from shardbroker.errors import StorageError
+from shardbroker.storage.layout import segment_name
+
+cdef extern from "<sys/uio.h>" nogil:
+    ssize_t preadv2(int fd, const iovec *vectors, int count, long offset, int flags)
+    int RWF_NOWAIT
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pread(int fd, void *buffer, size_t size, long offset)
+
+cdef enum:
+    DESCRIPTORS_MAX = 8  # of one log; streams are many
+    BUFFER_KEPT = 1 << 20
+
+
+cdef class LogReader:
+    """`directory` holds the log's segments; or `memory_fd` is a memory stream's memory (kept open by the caller)."""
+
+    def __cinit__(self, str directory, int memory_fd=-1):
+        self.directory = directory
+        self.memory_fd = memory_fd
+        self.descriptors = {}
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    def close(self):
+        """Give all descriptors back."""
+        for fd in self.descriptors.values():
+            os.close(fd)
+        self.descriptors.clear()
+
+    def forget(self, uint64_t base):
+        """That segment is being removed."""
+        fd = self.descriptors.pop(base, None)
+        if fd is not None:
+            os.close(fd)
+
+    cdef int descriptor(self, uint64_t base) except -1:
+        fd = self.descriptors.get(base)
+        if fd is None:
+            if len(self.descriptors) >= DESCRIPTORS_MAX:
+                self.forget(next(iter(self.descriptors)))
+            path = f"{self.directory}/{segment_name(base)}"
+            fd = self.descriptors[base] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return fd
+
+    cdef const RecordHead *record(self, uint64_t base, uint64_t position, uint64_t size_guess) except? NULL:
+        """The record at a log position, valid until the next call. `size_guess` is about its size in bytes.
+
+        Raises StorageError when it cannot be read or fails its checksum.
+        """
+        cdef uint64_t size = size_guess, got
+        cdef const RecordHead *head
+        cdef int attempt
+        for attempt in range(2):
+            if size > self.buffer_size:
+                self.resize(size)
+            got = self.read_at(base, position, size)
+            head = <const RecordHead *> self.buffer
+            if got >= RECORD_HEAD_SIZE and record_is_good(head, got):
+                return head
+            if got < RECORD_HEAD_SIZE or head.size <= size:
+                break
+            size = head.size  # the guess was too small
+        raise StorageError(f"{self.directory}: the record at log position {position} cannot be read back")
+
+    cdef void resize(self, uint64_t size) except *:
+        cdef uint8_t *larger
+        larger = <uint8_t *> realloc(self.buffer, size)
+        if larger == NULL:
+            raise MemoryError("no memory to read a record")
+        self.buffer = larger
+        self.buffer_size = size
+
+    cdef uint64_t read_at(self, uint64_t base, uint64_t position, uint64_t size) except? 0:
+        """Bytes read into the buffer."""
+        cdef iovec vector
+        cdef ssize_t got
+        cdef int fd
+        cdef long offset
+        if self.memory_fd >= 0:
+            fd = self.memory_fd
+            offset = <long> position
+        else:
+            fd = self.descriptor(base)
+            offset = <long> (SEGMENT_HEAD_SIZE + position - base)
+        vector.iov_base = self.buffer
+        vector.iov_len = size
+        got = preadv2(fd, &vector, 1, offset, RWF_NOWAIT)
+        if got < 0 and (errno == EAGAIN or errno == EOPNOTSUPP):
+            self.blocked += 1
+            got = -1
+        if got < <ssize_t> size:
+            # Cold, or a part of it is; or the end of the file.
+            while True:
+                with nogil:
+                    got = pread(fd, self.buffer, size, offset)
+                if got >= 0 or errno != EINTR:
+                    break
+        if got < 0:
+            raise StorageError(f"{self.directory}: cannot read at log position {position}: {os.strerror(errno)}")
+        return <uint64_t> got

@@ -1,0 +1,96 @@
+"""API calls about single messages: STREAM.MSG.GET and STREAM.MSG.DELETE."""
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from shardbroker.errors import StorageError
+from shardbroker.jetstream import api_errors, api_requests, api_types
+
+if TYPE_CHECKING:
+    from shardbroker.workers.stream_api import Request
+
+_LANE_ERASE = 6
+_FRAME_DELETE = 2
+_RECORD_HEAD_SIZE = 40
+_RUN = struct.Struct("<QQ")
+
+
+def message_get(request: "Request") -> None:
+    """STREAM.MSG.GET: by sequence, last or next of a subject, or from a time on."""
+    entry = request.entry()
+    wish = api_requests.read_message_get(request.payload)
+    js = request.api.js
+
+    def read(_errno: int) -> None:
+        sequence = js.host.find(
+            entry.hosted, wish.seq, wish.last_by_subj.encode(), wish.next_by_subj.encode(), wish.start_time or 0
+        )
+        try:
+            message = js.host.message(entry.hosted, sequence) if sequence else None
+        except StorageError as error:
+            js.log.error(f"JetStream: stream {entry.name}: {error}")
+            message = None
+        if message is None:
+            raise api_errors.NO_MESSAGE_FOUND.fresh()
+        subject, block, payload, time_ns = message
+        shown = api_types.stored_message(
+            subject=subject.decode("utf-8", "replace"),
+            seq=sequence,
+            headers=block,
+            payload=payload,
+            time=time_ns,
+            without_headers=wish.no_hdr,
+        )
+        request.answer(api_types.answer("STREAM.MSG.GET", {"message": shown}))
+
+    js.host.when_applied(entry.hosted, request.later(read))
+
+
+def message_delete(request: "Request") -> None:
+    """STREAM.MSG.DELETE: durable before the answer; unless ``no_erase`` its bytes are overwritten soon after."""
+    entry = request.entry()
+    wish = api_requests.read_message_delete(request.payload)
+    js = request.api.js
+    if entry.config.sealed:
+        raise api_errors.STREAM_SEALED.fresh()
+    if entry.config.deny_delete:
+        raise api_errors.STREAM_MSG_DELETE_FAILED(err="message delete not permitted")
+
+    def stage(_errno: int) -> None:
+        stream = entry.hosted.stream
+        if wish.seq == 0 or wish.seq > stream.state.messages.last:
+            raise api_errors.SEQUENCE_NOT_FOUND(seq=wish.seq)
+        try:
+            place = js.host.position_of(entry.hosted, wish.seq)
+        except StorageError:
+            place = (0, 0, 0)  # it cannot be read, but it can be removed
+        if place is None:
+            raise api_errors.STREAM_MSG_DELETE_FAILED(err="no message found")
+
+        def removed(errno: int) -> None:
+            if errno:
+                raise api_errors.STREAM_MSG_DELETE_FAILED(err=os.strerror(errno).lower())
+            if not wish.no_erase and place[2]:
+                _erase(js, entry, *place)
+            request.answer(api_types.success("STREAM.MSG.DELETE"))
+
+        stream.stage_frame(_FRAME_DELETE, _RUN.pack(wish.seq, 1), js.host.call_number(request.later(removed)))
+        js.host.stage_done(entry.hosted)
+
+    js.host.when_applied(entry.hosted, request.later(stage))
+
+
+def _erase(js, entry, segment: int, position: int, size: int) -> None:
+    """Overwrite everything of a record but its head. Its removal is durable already."""
+    start, count = position + _RECORD_HEAD_SIZE, size - _RECORD_HEAD_SIZE
+    if entry.config.storage == "memory":
+        js.host.erase_memory(entry.hosted, start, count)
+    else:
+        js.host.lane_record(
+            _LANE_ERASE, entry.log_id, entry.row, b"", None, segment=segment, position=start, count=count,
+            term=js.term,
+        )  # fmt: skip
+
+
+CALLS = {"STREAM.MSG.GET": message_get, "STREAM.MSG.DELETE": message_delete}

@@ -1,0 +1,69 @@
+"""What answers show of a stream: StreamInfo and StreamState, from the log table or from the stream itself."""
+
+import time
+from typing import TYPE_CHECKING
+
+from shardbroker.jetstream import api_types
+from shardbroker.version import NATS_VERSION
+
+if TYPE_CHECKING:
+    from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.stream_opening import StreamEntry
+
+
+def state_of(
+    js: "JetStream",
+    entry: "StreamEntry",
+    *,
+    subjects: dict[str, int] | None = None,
+    deleted: list[int] | None = None,
+) -> dict:
+    """The state of a stream, also of one that another worker owns."""
+    if entry.hosted is not None:
+        js.host.write_figures(entry.hosted)
+    figures = js.figures(entry.row)
+    lost = None
+    if entry.hosted is not None and entry.hosted.details.lost:
+        sequences = [
+            sequence
+            for first, last, _reason in entry.hosted.details.lost
+            for sequence in range(first, min(last, first + 10_000) + 1)
+            if first
+        ]
+        lost = (sequences, 0)
+    return api_types.stream_state(
+        messages=figures["messages"],
+        size=figures["bytes"],
+        first_seq=figures["first_sequence"],
+        first_time=figures["first_time_ns"] or None,
+        last_seq=figures["last_sequence"],
+        last_time=figures["last_time_ns"] or None,
+        consumers=figures["consumers"],
+        subjects_count=figures["subjects"],
+        subjects=subjects,
+        deleted_count=figures["deleted"],
+        deleted=deleted,
+        lost=lost,
+    )
+
+
+def info_of(
+    js: "JetStream",
+    entry: "StreamEntry",
+    *,
+    leader: str = "",
+    with_version: bool = False,
+    subjects: dict[str, int] | None = None,
+    deleted: list[int] | None = None,
+) -> dict:
+    """A StreamInfo. ``with_version``: the metadata says who answers (CREATE, UPDATE and INFO do)."""
+    details = entry.hosted.details if entry.hosted is not None else None
+    return api_types.stream_info(
+        config=entry.config.to_json_dict(NATS_VERSION if with_version else None),
+        created=entry.created,
+        state=state_of(js, entry, subjects=subjects, deleted=deleted),
+        now=time.time_ns(),
+        leader=leader,
+        mirror=details.mirror_info() if details is not None else None,
+        sources=details.source_infos() if details is not None else (),
+    )
