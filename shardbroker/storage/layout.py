@@ -8,7 +8,8 @@
         logs/
             <log id, 8 hex>/        one log
                 config.a  config.b  slots: what the log is for
-                <base, 16 hex>.seg  a segment: frames from log position `base` on
+                watermark           an index that was durable for sure (storage/watermark.py)
+            <base, 16 hex>.seg  a segment: frames from log position `base` on
                 <base, 16 hex>.idx  the sealed index of that segment; may be missing
                 <base>.seg.new      a segment that is being made; worthless after a crash
             <log id>.new/           a log that is being made; worthless after a crash

@@ -11,6 +11,7 @@ segment, and that is rare.
 import errno
 import os
 import re
+from collections.abc import Callable
 
 from shardbroker.errors import StartError
 from shardbroker.storage import layout, metadata, segment_head
@@ -450,6 +451,16 @@ class Store:
             return False
         self.reserved = True
         return True
+
+    def with_reserve(self, action: Callable[[int, bytes], None], log_id: int, content: bytes) -> None:
+        """Do what must work on a full disk too, with the room kept back for it. Raises OSError."""
+        try:
+            action(log_id, content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.give_reserve()
+            action(log_id, content)
 
     def give_reserve(self) -> None:
         """Give the reserve's room to whoever needs it now."""

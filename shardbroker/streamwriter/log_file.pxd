@@ -40,6 +40,8 @@ cdef class LogFile:
     cdef bint wants_sync  # somebody waits for this cycle to be durable
     cdef bint touched  # in this cycle
     cdef int place  # among the logs touched in this cycle
+    cdef uint64_t marked  # the watermark that was put down (storage/watermark.py)
+    cdef uint64_t touched_ns  # monotonic, of the last cycle that had it
     cdef bint removed  # the log is gone: its row is another's
     cdef int error  # errno that failed this cycle for the log; 0: none
     cdef uint64_t new_frames  # of this cycle, for the figures

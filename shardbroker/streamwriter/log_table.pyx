@@ -90,15 +90,19 @@ cdef class LogTable:
         if row != NULL:
             memset(row, 0, LOG_FIGURES_START)
 
-    def settle(self, sync):
-        """After a predecessor's death: `sync(log id)` what it had stored without syncing, and say so."""
+    def settle(self, sync, extents):
+        """After a predecessor's death: `sync(log id)` what it had stored without syncing, and say so.
+
+        Only rows in `extents` (start, end) are looked at: to read the others would take memory for them.
+        """
         cdef uint64_t number, stored
         cdef uint8_t *row
         cdef uint32_t log_id
-        for number in range(self.row_count):
-            row = self.rows + number * LOG_ROW_SIZE
-            log_id = u32(row, LOG_ID)[0]
-            stored = u64(row, LOG_STORED_INDEX)[0]
-            if log_id and stored > u64(row, LOG_DURABLE_INDEX)[0] and sync(log_id):
-                u32(row, LOG_LAST_CRC)[0] = 0
-                store_release_u64(u64(row, LOG_DURABLE_INDEX), stored)
+        for start, end in extents:
+            for number in range(start // LOG_ROW_SIZE, min(end // LOG_ROW_SIZE, self.row_count)):
+                row = self.rows + number * LOG_ROW_SIZE
+                log_id = u32(row, LOG_ID)[0]
+                stored = u64(row, LOG_STORED_INDEX)[0]
+                if log_id and stored > u64(row, LOG_DURABLE_INDEX)[0] and sync(log_id):
+                    u32(row, LOG_LAST_CRC)[0] = 0
+                    store_release_u64(u64(row, LOG_DURABLE_INDEX), stored)

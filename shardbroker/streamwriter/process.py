@@ -23,6 +23,7 @@ from shardbroker.errors import StartError
 from shardbroker.log import Log
 from shardbroker.shm import layout
 from shardbroker.shm.mapping import Mapping
+from shardbroker.shm.region import Region
 from shardbroker.shm.ring import RingMap
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.journal import Journal
@@ -36,6 +37,9 @@ _SLEEP_MS_MAX = 500
 _HOUSEKEEPING_S = 1.0
 #: Files of removed logs unlinked in one go; unlinking 64 MiB takes milliseconds.
 _SWEEP_FILES = 4
+#: A log that did nothing this long gets its watermark; so many in one go, at about 20 us each.
+_IDLE_NS = 1_000_000_000
+_MARKS = 100
 _PROBES = 16
 
 
@@ -66,6 +70,7 @@ class Writer:
         self._board = Mapping(fds[0], layout.BOARD_SIZE)
         log_table_size = os.fstat(fds[1]).st_size
         self._log_table = Mapping(fds[1], log_table_size)
+        self._row_extents = list(Region(fds[1], log_table_size).data_extents(0, log_table_size))
         self._doorbell = fds[2]
         self._store = Store(disk, options.store_dir)
         self._faults = Faults(self._send, self._store.free_size)
@@ -120,7 +125,7 @@ class Writer:
             self._store.open()
             replayed = self._journal.recover()
             if self._is_successor:
-                self._loop.settle_rows()
+                self._loop.settle_rows(self._row_extents)
             else:
                 self._store.raise_term()
             probe_us = probe_sync(self._store)
@@ -148,6 +153,7 @@ class Writer:
             self._loop.sync_unsynced()
             self._next_sync = now + self._sync_interval_s
         self._store.make_reserve()
+        self._loop.mark(_IDLE_NS, _MARKS)
         self._faults.look(now)
         return more
 

@@ -25,6 +25,7 @@ cdef class WriteLoop:
     cdef dict logs  # log id -> LogFile
     cdef list touched  # LogFiles of this cycle
     cdef dict unsynced  # log id -> LogFile written without a sync
+    cdef dict unmarked  # log id -> LogFile that is further than its watermark says
     cdef list lanes  # LaneConsumer or None, by worker
     cdef Entry *entries  # records that are answered at the end of the cycle
     cdef int entry_count

@@ -10,8 +10,6 @@ Records in a lane are another process's memory. The head of each is copied befor
 size is the one by which the lane's cursor moved.
 """
 
-import errno as errors
-
 from libc.errno cimport EIO, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -36,7 +34,7 @@ from shardbroker.shm.append_lane cimport (
     LaneRecord,
     lane_body,
 )
-from shardbroker.shm.atomics cimport load_acquire_u64, store_release_u64
+from shardbroker.shm.atomics cimport load_acquire_u64, monotonic_ns, store_release_u64
 from shardbroker.shm.offsets cimport LANE_RELEASED, WORKERS_MAX
 from shardbroker.shm.ring cimport RingMap
 from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, SEGMENT_HEAD_SIZE, FrameHead
@@ -48,6 +46,7 @@ from shardbroker.streamwriter.log_file cimport LogFile
 from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 
 from shardbroker.storage.metadata import BODY_SIZE_MAX
+from shardbroker.storage.watermark import write_watermark
 
 cdef enum:
     #: Bytes of one lane in one cycle: more would make the first wait for the last.
@@ -73,6 +72,7 @@ cdef class WriteLoop:
         self.logs = {}
         self.touched = []
         self.unsynced = {}
+        self.unmarked = {}
         self.lanes = [None] * WORKERS_MAX
         self.table = LogTable(log_table, log_table_size)
         self.bells = Bells(board)
@@ -265,6 +265,7 @@ cdef class WriteLoop:
         cdef LogFile log
         cdef Entry *entry
         cdef int place, first_error = 0
+        cdef uint64_t now_ns
         for log in self.touched:
             if log.error:
                 if log.sync_failed and log.journal_round:
@@ -282,8 +283,12 @@ cdef class WriteLoop:
             else:
                 entry.record.status = STATUS_STORED
         self.entry_count = 0
+        now_ns = monotonic_ns()
         for log in self.touched:
             self.table.store(log)
+            log.touched_ns = now_ns
+            if log.durable.index > log.marked and not log.removed:
+                self.unmarked[log.log_id] = log
             if log.dirty:
                 self.unsynced[log.log_id] = log
             else:
@@ -306,9 +311,27 @@ cdef class WriteLoop:
                 log.sync()
         self.answer()
 
+    def mark(self, uint64_t idle_ns, int limit):
+        """Put down how far logs are that did nothing for `idle_ns`, at most `limit` of them."""
+        cdef LogFile log
+        cdef uint64_t now_ns = monotonic_ns()
+        for log in list(self.unmarked.values()):
+            if limit == 0:
+                return
+            if now_ns - log.touched_ns >= idle_ns:
+                del self.unmarked[log.log_id]
+                limit -= 1
+                if not log.removed:
+                    try:
+                        write_watermark(self.store.disk, self.store.log_path(log.log_id), log.durable.index)
+                        log.marked = log.durable.index
+                    except OSError:
+                        continue  # only rot of the log's end is harder to tell without it
+
     def close(self):
         """Everything is synced afterwards, and the journal empty."""
         self.sync_unsynced(True)
+        self.mark(0, len(self.unmarked))
         self.journal.close()
 
     # --- logs --------------------------------------------------------------------------------------------
@@ -333,9 +356,12 @@ cdef class WriteLoop:
         log.place = len(self.touched)
         self.touched.append(log)
 
-    def settle_rows(self):
-        """After a predecessor's death: make durable what it had stored without syncing."""
-        self.table.settle(self.sync_newest)
+    def settle_rows(self, extents):
+        """After a predecessor's death: make durable what it had stored without syncing.
+
+        `extents`: (start, end) of the parts of the log table that were ever written.
+        """
+        self.table.settle(self.sync_newest, extents)
 
     def sync_newest(self, uint32_t log_id):
         try:
@@ -372,9 +398,9 @@ cdef class WriteLoop:
         try:
             content = body[: record.body_size]
             if record.kind == LANE_CREATE:
-                self.with_reserve(self.store.create_log, record.log_id, content)
+                self.store.with_reserve(self.store.create_log, record.log_id, content)
             elif record.kind == LANE_METADATA:
-                self.with_reserve(self.store.write_metadata, record.log_id, content)
+                self.store.with_reserve(self.store.write_metadata, record.log_id, content)
             elif record.kind == LANE_REMOVE:
                 self.remove(record)
             elif record.kind == LANE_INDEX:
@@ -398,16 +424,6 @@ cdef class WriteLoop:
         except ValueError:
             return STATUS_FAULTY
         return STATUS_STORED
-
-    def with_reserve(self, action, log_id, content):
-        """Do what must work on a full disk too: with the room kept back for it."""
-        try:
-            action(log_id, content)
-        except OSError as failure:
-            if failure.errno not in (errors.ENOSPC, errors.EDQUOT):
-                raise
-            self.store.give_reserve()
-            action(log_id, content)
 
     cdef object remove(self, const LaneRecord *record):
         cdef LogFile log = self.touch(record.log_id)

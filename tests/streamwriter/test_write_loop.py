@@ -10,6 +10,7 @@ import struct
 import pytest
 
 from shardbroker.shm import layout
+from shardbroker.storage.watermark import read_watermark
 from tests.streamwriter.lane_feed import (
     ERASE,
     ERRNO,
@@ -260,7 +261,7 @@ def test_a_successor_knows_what_was_stored_lazily(bench, log):
     bench.run()
     bench.store.close()
     bench.start()
-    bench.loop.settle_rows()
+    bench.loop.settle_rows([(0, len(bench.rows))])
     assert bench.row(3)["durable_index"] == 2
     next_one = log.append(b"next")
     log.index += 1
@@ -268,6 +269,23 @@ def test_a_successor_knows_what_was_stored_lazily(bench, log):
     bench.run()
     assert [bench.lane.status(at) for at in (next_one, gap)] == [STORED, REFUSED]
     assert bench.row(3)["durable_index"] == 3
+
+
+def test_idle_logs_get_a_watermark(bench, log):
+    log.append(b"one")
+    bench.run()
+    bench.loop.mark(10**12, 10)
+    assert read_watermark(bench.disk, bench.store.log_path(7)) == 0
+    bench.loop.mark(0, 10)
+    assert read_watermark(bench.disk, bench.store.log_path(7)) == 1
+    log.append(b"two")
+    bench.run()
+    log.append(b"lazy", flags=NO_SYNC)
+    bench.run()
+    bench.loop.mark(0, 10)
+    assert read_watermark(bench.disk, bench.store.log_path(7)) == 2
+    bench.loop.close()
+    assert read_watermark(bench.disk, bench.store.log_path(7)) == 3
 
 
 def test_fence_stores_all_and_gets_past_garbage(bench, log):
