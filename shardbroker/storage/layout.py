@@ -4,6 +4,7 @@
         STORE                       format and identity of the store, one line of text each
         LOCK                        locked by the stream-writer while it lives; text: its pid
         term.a  term.b              slots (storage/metadata.py): the store-wide term
+        clean                       there after an end at which everything was synced
         reserve                     room kept back for the day the disk is full
         logs/
             <log id, 8 hex>/        one log
@@ -25,6 +26,7 @@ import re
 STORE_DIRECTORY = "jetstream"
 STORE_FILE = "STORE"
 LOCK_FILE = "LOCK"
+CLEAN_FILE = "clean"
 RESERVE_FILE = "reserve"
 TERM_SLOTS = ("term.a", "term.b")
 CONFIG_SLOTS = ("config.a", "config.b")

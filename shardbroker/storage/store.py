@@ -8,14 +8,13 @@ Every call goes through a Disk (storage/disk.py). Nothing here is on the way of 
 segment, and that is rare.
 """
 
-import errno
 import os
 import re
-from collections.abc import Callable
 
 from shardbroker.errors import StartError
 from shardbroker.storage import layout, metadata, segment_head
 from shardbroker.storage.disk import Disk, read_all, read_file, replace_file, write_all
+from shardbroker.storage.reserve import Reserve
 from shardbroker.storage.segment_head import DamagedHead, SegmentHead
 
 FORMAT = 1
@@ -24,8 +23,6 @@ FORMAT = 1
 POOLED_CAPACITY = 64 << 20
 #: Segments kept in the pool; more are unlinked. 256 MiB at most.
 POOL_COUNT_MAX = 4
-#: Bytes kept back for configuration and deletes on a full disk.
-RESERVE_SIZE = 4 << 20
 #: Added to what segments tell when both slots of the term are damaged: no broker was started that often.
 TERM_LEAP = 1 << 20
 _ZEROS_SIZE = 1 << 20
@@ -45,10 +42,13 @@ class Store:
         self.term = 0
         #: What was strange at ``open``, in words for the log.
         self.warnings: list[str] = []
-        self.reserved = False
+        self.reserve = Reserve(disk, f"{self.path}/{layout.RESERVE_FILE}")
         self._pooled_capacity = pooled_capacity
         self._pool: list[str] = []
         self._lock = -1
+        self._was_clean = False
+        #: Directories of logs whose names are durable since this process looks after them.
+        self._synced: set[str] = set()
         #: Directories of removed logs, still to be unlinked.
         self._dead: list[str] = []
         self._generations: dict[str, tuple[int, int]] = {}  # directory -> generation and place of its slot
@@ -77,6 +77,13 @@ class Store:
         for path in (self.logs_path, self.pool_path, self.journal_path):
             self._directory(path)
         self.disk.sync_directory(self.path)
+        # A process that was killed may have left names that only the page cache has: from here on they count.
+        self.disk.sync_directory(self.logs_path)
+        marker = f"{self.path}/{layout.CLEAN_FILE}"
+        self._was_clean = self.disk.exists(marker)
+        if self._was_clean:
+            # Not synced: after a power failure everything that is found is on the disk anyway.
+            self.disk.unlink(marker)
         self._pool = [f"{self.pool_path}/{name}" for name in self.disk.list(self.pool_path)]
         self._read_term()
         self._drop_unfinished()
@@ -121,6 +128,12 @@ class Store:
         for name in self.disk.list(self.logs_path):
             if name.endswith((layout.NEW, layout.DEAD)):
                 self._dead.append(f"{self.logs_path}/{name}")
+
+    def mark_clean(self) -> None:
+        """Everything is synced and nothing follows: the next start need not sync what it finds."""
+        marker = f"{self.path}/{layout.CLEAN_FILE}"
+        if not self.disk.exists(marker):
+            self.disk.close(self.disk.create(marker))
 
     def close(self) -> None:
         """Give the lock back."""
@@ -221,6 +234,7 @@ class Store:
         """Take the log away durably; its room is given back by ``sweep``. Raises OSError."""
         path = self.log_path(log_id)
         self._generations.pop(path, None)
+        self._synced.discard(path)
         dead = path + layout.DEAD
         if self.disk.exists(path):
             if dead in self._dead:  # a crash came between its end and its sweep, and the log was made again
@@ -267,6 +281,8 @@ class Store:
 
     def _describe(self, log_id: int) -> dict:
         path = self.log_path(log_id)
+        if not self._was_clean:
+            self._sync_found(path)
         slots = self._slots(path, layout.CONFIG_SLOTS)
         damage = []
         text = None
@@ -291,6 +307,18 @@ class Store:
             segments.append([base, first_index, capacity, size])
         reason = "; ".join(damage) or None
         return {"log_id": log_id, "metadata": text, "damaged": reason, "segments": segments}
+
+    def _sync_found(self, path: str) -> None:
+        """Make durable what is going to be believed of a log: its names and its metadata."""
+        for name in layout.CONFIG_SLOTS:
+            if self.disk.exists(f"{path}/{name}"):
+                fd = self.disk.open(f"{path}/{name}")
+                try:
+                    self.disk.fdatasync(fd)
+                finally:
+                    self.disk.close(fd)
+        self.disk.sync_directory(path)
+        self._synced.add(path)
 
     # --- segments ----------------------------------------------------------------------------------------
 
@@ -317,11 +345,15 @@ class Store:
 
     def open_segment(self, log_id: int, base: int) -> tuple[int, SegmentHead | None] | None:
         """Descriptor and head (None: damaged) of a segment that is there; None when there is none."""
+        directory = self.log_path(log_id)
         try:
-            fd = self.disk.open(f"{self.log_path(log_id)}/{layout.segment_name(base)}")
+            fd = self.disk.open(f"{directory}/{layout.segment_name(base)}")
         except FileNotFoundError:
             return None
         try:
+            if directory not in self._synced:  # a predecessor may have been killed before it did
+                self.disk.sync_directory(directory)
+                self._synced.add(directory)
             head = segment_head.decode(read_all(self.disk, fd, 0, segment_head.SIZE))
         except DamagedHead:
             return fd, None
@@ -430,42 +462,3 @@ class Store:
             return self.disk.free_size(self.path)
         except OSError:
             return 0
-
-    # --- reserve -----------------------------------------------------------------------------------------
-
-    def make_reserve(self) -> bool:
-        """Take the reserve's room if it is not taken; False when the disk has none."""
-        if self.reserved:
-            return True
-        path = f"{self.path}/{layout.RESERVE_FILE}"
-        try:
-            fd = self.disk.open(path) if self.disk.exists(path) else self.disk.create(path)
-            try:
-                self.disk.fallocate(fd, 0, RESERVE_SIZE)
-            finally:
-                self.disk.close(fd)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                # What was taken in part is left where it is needed more.
-                self.give_reserve()
-            return False
-        self.reserved = True
-        return True
-
-    def with_reserve(self, action: Callable[[int, bytes], None], log_id: int, content: bytes) -> None:
-        """Do what must work on a full disk too, with the room kept back for it. Raises OSError."""
-        try:
-            action(log_id, content)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self.give_reserve()
-            action(log_id, content)
-
-    def give_reserve(self) -> None:
-        """Give the reserve's room to whoever needs it now."""
-        self.reserved = False
-        path = f"{self.path}/{layout.RESERVE_FILE}"
-        if self.disk.exists(path):
-            self.disk.unlink(path)
-            self.disk.sync_directory(self.path)

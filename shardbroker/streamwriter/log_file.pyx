@@ -220,7 +220,7 @@ cdef class LogFile:
             if failure.errno not in (errors.ENOSPC, errors.EDQUOT) or not urgent:
                 raise
         # What frees room must get through.
-        self.store.give_reserve()
+        self.store.reserve.give()
         return self.store.create_segment(made, sparse=True), made
 
     cdef void close_segment(self) noexcept:

@@ -137,7 +137,7 @@ class Writer:
         except OSError as error:
             self._send(messages.WriterFailed(f"the store {self._store.path} is not usable: {error}"))
             return False
-        self._store.make_reserve()
+        self._store.reserve.take()
         if replayed:
             self._send(messages.WriterReport("info", f"JetStream store: {replayed} frames from the journal"))
         for text in self._store.warnings + self._journal.warnings:
@@ -152,7 +152,7 @@ class Writer:
         if now >= self._next_sync:
             self._loop.sync_unsynced()
             self._next_sync = now + self._sync_interval_s
-        self._store.make_reserve()
+        self._store.reserve.take()
         self._loop.mark(_IDLE_NS, _MARKS)
         self._faults.look(now)
         return more
@@ -161,6 +161,7 @@ class Writer:
         while self._loop.cycle():
             pass
         self._loop.close()
+        self._store.mark_clean()
         self._store.close()
 
     # --- messages ----------------------------------------------------------------------------------------
@@ -204,7 +205,7 @@ class Writer:
             except OSError as error:
                 # Without a new term nobody may take over. A full disk has the reserve; else it must heal.
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    self._store.give_reserve()
+                    self._store.reserve.give()
                 self._faults.tell("term", worker, error.errno or 0)
                 time.sleep(0.1)
         self._send(messages.Fenced(worker, term, int(whole)))

@@ -398,9 +398,9 @@ cdef class WriteLoop:
         try:
             content = body[: record.body_size]
             if record.kind == LANE_CREATE:
-                self.store.with_reserve(self.store.create_log, record.log_id, content)
+                self.store.reserve.use_for(self.store.create_log, record.log_id, content)
             elif record.kind == LANE_METADATA:
-                self.store.with_reserve(self.store.write_metadata, record.log_id, content)
+                self.store.reserve.use_for(self.store.write_metadata, record.log_id, content)
             elif record.kind == LANE_REMOVE:
                 self.remove(record)
             elif record.kind == LANE_INDEX:

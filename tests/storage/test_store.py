@@ -214,6 +214,36 @@ def test_removing_is_durable_at_once_and_swept_in_slices(store):
     assert os.listdir(store.logs_path) == []
 
 
+class CountingDisk(Disk):
+    syncs = 0
+
+    def fdatasync(self, fd):
+        self.syncs += 1
+        super().fdatasync(fd)
+
+    def sync_directory(self, path):
+        self.syncs += 1
+        super().sync_directory(path)
+
+
+def test_what_a_killed_process_left_is_synced_before_it_is_believed(store):
+    for log_id in range(1, 11):
+        store.create_log(log_id, b"{}")
+    store.close()
+    unclean = opened(os.path.dirname(store.path), CountingDisk())
+    before = unclean.disk.syncs
+    unclean.list_logs()
+    assert unclean.disk.syncs - before == 20  # one slot and one directory each
+    unclean.mark_clean()
+    unclean.close()
+    clean = opened(os.path.dirname(store.path), CountingDisk())
+    before = clean.disk.syncs
+    clean.list_logs()
+    assert clean.disk.syncs == before
+    clean.close()
+    assert not opened(os.path.dirname(store.path))._was_clean
+
+
 def work(store: Store) -> None:
     """A little of everything; a crash may come in the middle of each step."""
     store.open()
@@ -224,8 +254,8 @@ def work(store: Store) -> None:
     store.write_metadata(1, b'{"g":3}')
     store.release_segment(1, 0)
     os.close(store.create_segment(head(base=1 << 16)))
-    store.make_reserve()
-    store.give_reserve()
+    store.reserve.take()
+    store.reserve.give()
     store.raise_term()
     store.create_log(2, b'{"g":1}')
     store.remove_log(2)

@@ -107,19 +107,19 @@ def test_a_segment_that_failed_with_its_first_frame_is_made_anew(bench, call):
 
 def test_a_full_disk_refuses_segments_but_takes_deletes_and_metadata(bench):
     log = new_log(bench, capacity=4096)
-    assert bench.store.make_reserve()
+    assert bench.store.reserve.take()
     state = log.state()
     bench.disk.failures["fallocate"] = (errno.ENOSPC, "00000007")
     place = log.append(bytes(3900))
     bench.run()
     assert bench.lane.status(place) == ERRNO + errno.ENOSPC
-    assert bench.store.reserved
+    assert bench.store.reserve.taken
     log.back_to(state)
     log.segment = log.position
     place = log.append(b"12345678", kind=2)  # a delete
     bench.run()
     assert bench.lane.status(place) == STORED
-    assert not bench.store.reserved
+    assert not bench.store.reserve.taken
     place = bench.lane.add(METADATA, 7, b"[]", row=3)
     bench.run()
     assert bench.lane.status(place) == STORED
@@ -128,7 +128,7 @@ def test_a_full_disk_refuses_segments_but_takes_deletes_and_metadata(bench):
     place = log.append(bytes(3900))
     bench.run()
     assert bench.lane.status(place) == STORED
-    assert bench.store.make_reserve()
+    assert bench.store.reserve.take()
 
 
 def test_a_failed_sync_takes_back_what_was_stored_lazily(bench):
