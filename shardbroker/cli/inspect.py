@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass, field
 
 from shardbroker.storage import layout, metadata
 from shardbroker.storage.collecting_sink import CountingSink
+from shardbroker.storage.disk import Disk
 from shardbroker.storage.log_scan import LogScan
+from shardbroker.storage.watermark import read_watermark
 
 #: Seconds before a progress bar appears: what is done by then needs none.
 _BAR_AFTER_S = 1.0
@@ -74,7 +76,7 @@ def inspect(arguments: list[str]) -> int:
     for log_id, directory in logs:
         report, files = open_log(log_id, directory)
         if options.log is None or options.log in names_of(report):
-            scan_log(report, log_id, files, options.verify, bar)
+            scan_log(report, log_id, directory, files, options.verify, bar)
             reports.append(report)
         bar.finish_log(size_of(directory))
     bar.clear()
@@ -167,10 +169,13 @@ def names_of(report: LogReport) -> set[str]:
     return {report.stream, f"{report.account}/{report.stream}", report.log_id} - {""}
 
 
-def scan_log(report: LogReport, log_id: int, files: list[tuple[int, str]], verify: bool, bar: "Bar") -> None:
+def scan_log(
+    report: LogReport, log_id: int, directory: str, files: list[tuple[int, str]], verify: bool, bar: "Bar"
+) -> None:
     """Read the log, and put into the report what is in it."""
     sink = CountingSink(bar.progress())
-    result = LogScan(log_id, files, use_indexes=not verify).run(sink)
+    durable = read_watermark(Disk(), directory)
+    result = LogScan(log_id, files, durable, use_indexes=not verify, make_durable=False).run(sink)
     report.records = sink.records
     report.first_sequence, report.last_sequence = sink.first_sequence, result.last_sequence
     report.cut_bytes = result.cut_bytes

@@ -32,7 +32,7 @@ def build_index(log_id: int, base: int, segment_path: str) -> bytes | None:
     from shardbroker.storage.segment_list import read_head
 
     writer = IndexWriter(base)
-    result = LogScan(log_id, [(base, segment_path)], use_indexes=False).run(writer)
+    result = LogScan(log_id, [(base, segment_path)], use_indexes=False, make_durable=False).run(writer)
     head, _size = read_head(segment_path)
     damaged = result.notes or result.lost or result.cut_bytes
     if damaged or head is None or result.last_index < head.first_index:

@@ -38,10 +38,10 @@ cdef class LogScan:
     cdef uint32_t pending_count, pending_capacity
     cdef SegmentWindow again
     cdef int again_number
-    cdef bint use_indexes
+    cdef bint use_indexes, make_durable
 
     cdef int enter(self, uint32_t number) except -1
-    cdef int leave(self) except -1
+    cdef int leave(self) noexcept
     cdef bint take_index(self) except -1
     cdef int beat(self, uint64_t offset) except -1
     cdef int scan_segment(self, uint64_t *at) except -1

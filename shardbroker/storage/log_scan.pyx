@@ -71,19 +71,20 @@ cdef class LogScan:
 
     `known_durable` is an index that was durable for sure, if the caller knows one (the persisted watermark):
     a log that ends before it has lost its end. With `use_indexes` a sealed segment `x.seg` is not read if
-    there is an `x.idx` that fits: rot of payloads is then found when they are read.
+    there is an `x.idx` that fits: rot of payloads is then found when they are read. With `make_durable` the
+    last segment and its name are synced: after the death of processes they may be in the page cache only, and
+    what was handed on must not be gone after a power failure. (A sealed one was synced when it was left.)
     """
 
-    def __init__(self, log_id, segments, known_durable=0, use_indexes=True):
+    def __init__(self, log_id, segments, known_durable=0, use_indexes=True, make_durable=True):
         self.log_id = log_id
-        self.notes = []
-        self.lost = []
-        self.leftovers = []
+        self.notes, self.lost, self.leftovers = [], [], []
         self.segments = order_segments(log_id, list(segments), self.notes)
         self.search = FrameSearch(log_id, self.segments)
         self.search.known_durable = known_durable
         self.chain = &self.search.chain
         self.use_indexes = use_indexes
+        self.make_durable = make_durable
         self.window = SegmentWindow()
         self.again = SegmentWindow()
 
@@ -152,9 +153,7 @@ cdef class LogScan:
         self.last_sequence = max(self.last_sequence, index.head.last_sequence)
         self.accepted_end = index.head.end_position
         self.leave()
-        if self.sink.wants_beat:
-            self.beat(0)
-        return True
+        return self.beat(0) == 0
 
     cdef int scan_segment(self, uint64_t *at) except -1:
         """Frames from `at` on to the end of the segment or the log."""
@@ -165,8 +164,7 @@ cdef class LogScan:
                 return self.leave()
             state = self.try_frame(at)
             if state == TAKEN:
-                if self.sink.wants_beat:
-                    self.beat(at[0])
+                self.beat(at[0])
                 continue
             if state == NOT_HERE:
                 state = NEXT_SEGMENT if more and at[0] >= self.end else self.skip_hole(at)
@@ -189,12 +187,12 @@ cdef class LogScan:
             return False
         return self.search.is_next(<const FrameHead *> there)
 
-    cdef int leave(self) except -1:
+    cdef int leave(self) noexcept:
         self.bytes_done += self.end
         return NEXT_SEGMENT
 
     cdef int beat(self, uint64_t offset) except -1:
-        if self.bytes_done + offset >= self.next_beat:
+        if self.bytes_done + offset >= self.next_beat and self.sink.wants_beat:
             self.next_beat = self.bytes_done + offset + BEAT_SIZE
             self.sink.on_progress(self.bytes_done + offset)
         return 0
@@ -479,6 +477,8 @@ cdef class LogScan:
             self.chain.last_index = max(self.chain.last_index, self.search.known_durable)
             if segment is not None:
                 end = max(end, self.base + <uint64_t> segment.capacity)
+        if self.make_durable and segment is not None:
+            self.window.make_durable(segment.path, self.notes)
         if self.pending_count:
             self.note_batch("it has no commit")
         if self.window.unreadable or self.search.window.unreadable:

@@ -8,7 +8,7 @@ from shardbroker.storage.frame cimport FrameHead, RecordHead
 cdef class LogSink:
     cdef public bint wants_beat  # on_progress is called, about every 8 MiB
     # During calls made from a segment's index: of a record only the head (without its checksum), the subject
-    # and, if it has flags, the header block are there; of a frame's head no checksums.
+    # and, if it has flags, the header block are there, else zeros; of a frame's head no checksums.
     cdef public bint from_index
 
     # A record whose checksum is right. `position` is the log position of its head; the bytes are valid

@@ -279,8 +279,8 @@ cdef class IndexReader:
             larger = <uint8_t *> realloc(state.space, size)
             if larger == NULL:
                 raise MemoryError("no memory for a record of an index")
-            if state.space == NULL:
-                memset(larger, 0, RECORD_HEAD_SIZE)
+            # Where no header block is kept there are zeros, not somebody else's.
+            memset(larger + state.space_size, 0, size - state.space_size)
             state.space = larger
             state.space_size = size
         return 0
@@ -330,6 +330,11 @@ cdef class IndexReader:
                 record.payload_size = <uint32_t> take(data)
             if differs & NEW_HEADER_SIZE:
                 record.header_size = <uint32_t> take(data)
+                if record.header_size > self.head.end_position - self.head.base:
+                    data.broken = True
+                    return 0
+                self.reserve_space(state, record.header_size)
+                record = <RecordHead *> state.space
             if differs & NEW_SEQUENCE:
                 state.sequence += take_signed(data)
             if differs & NEW_POSITION:
@@ -343,11 +348,7 @@ cdef class IndexReader:
                 record.ttl_s = <uint32_t> take(data)
                 if not has(data, record.header_size):
                     return 0
-                self.reserve_space(state, record.header_size)
-                record = <RecordHead *> state.space
-                memcpy(
-                    state.space + RECORD_HEAD_SIZE + record.subject_size, data.at, record.header_size
-                )
+                memcpy(state.space + RECORD_HEAD_SIZE + record.subject_size, data.at, record.header_size)
                 data.at += record.header_size
         if data.broken:
             return 0
@@ -356,6 +357,8 @@ cdef class IndexReader:
             RECORD_HEAD_SIZE + <uint64_t> record.subject_size + record.header_size + record.payload_size
         )
         sink.on_record(&state.frame, record, state.position)
+        if differs & NEW_FLAGS:
+            memset(state.space + RECORD_HEAD_SIZE + record.subject_size, 0, record.header_size)
         state.sequence += 1
         state.position += record.size
         return 0

@@ -33,6 +33,20 @@ def read_head(path: str) -> tuple[segment_head.SegmentHead | None, int]:
         return None, 0
 
 
+def sync_names(path: str) -> None:
+    """Make the name of a segment durable, and that of its log's directory. Raises OSError.
+
+    Whoever made them may have been killed before it could.
+    """
+    directory = os.path.dirname(path)
+    for folder in (directory, os.path.dirname(directory)):
+        fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def order_segments(log_id: int, files: list[tuple[int, str]], notes: list[str]) -> list[SegmentFile]:
     """The files by their place in the log; `files` are (base by name, path)."""
     by_base: dict[int, SegmentFile] = {}

@@ -14,6 +14,7 @@ cdef class SegmentWindow:
 
     cdef int open(self, str path) except -1
     cdef void close(self) noexcept
+    cdef int make_durable(self, str path, list notes) except -1
     cdef const uint8_t *load(self, uint64_t offset, uint64_t size) except? NULL
     cdef int read_some(self, uint64_t want) except -1
 

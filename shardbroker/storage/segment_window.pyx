@@ -13,6 +13,8 @@ from posix.unistd cimport pread
 
 import os
 
+from shardbroker.storage.segment_list import sync_names
+
 cdef enum:
     WINDOW_SIZE = 1 << 20  # bytes: stays in the second-level cache, and is 250 pages a call
     PAGE = 4096  # the step in which a bad stretch of the disk is narrowed down
@@ -44,6 +46,16 @@ cdef class SegmentWindow:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+    cdef int make_durable(self, str path, list notes) except -1:
+        """Sync the file and its name: who made them may have been killed before it could."""
+        try:
+            if self.descriptor >= 0:
+                os.fdatasync(self.descriptor)
+            sync_names(path)
+        except OSError as error:
+            notes.append(f"{path} cannot be synced, its end may not be durable: {error.strerror}")
+        return 0
 
     cdef const uint8_t *load(self, uint64_t offset, uint64_t size) except? NULL:
         """Move the window so that it holds the bytes asked for. Raises MemoryError."""

@@ -12,6 +12,7 @@ from shardbroker.cli.inspect import inspect
 from shardbroker.storage import layout, metadata
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.store import Store
+from shardbroker.storage.watermark import write_watermark
 from tests.storage.log_files import LOG_ID, LogBuilder, mixed_log
 
 
@@ -60,6 +61,16 @@ def test_lost_message(store, capsys) -> None:
     assert "lost: sequence 1 (" in text and "1 logs, 1 with damage" in text
     assert inspect([str(store), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["logs"][0]["lost"][0][:2] == [1, 1]
+
+
+def test_lost_end(store, capsys) -> None:
+    """A log that ends before what its watermark says was durable has lost its end."""
+    path = sorted(log_path(store).glob("*.seg"))[-1]
+    path.write_bytes(path.read_bytes()[:300])
+    assert inspect([str(store)]) == 0  # for all that is known, it was never acknowledged
+    write_watermark(Disk(), str(log_path(store)), 80)
+    assert inspect([str(store)]) == 1
+    assert "on (" in capsys.readouterr().out
 
 
 def test_damaged_metadata(store, capsys) -> None:

@@ -124,7 +124,7 @@ def mixed_log(folder: Path, frames: int = 60, seed: int = 1, all_durable: bool =
 def scan(files: list[tuple[int, str]], known_durable: int = 0) -> tuple[CollectingSink, ScanResult]:
     """Read a log into lists."""
     sink = CollectingSink()
-    return sink, LogScan(LOG_ID, files, known_durable).run(sink)
+    return sink, LogScan(LOG_ID, files, known_durable, make_durable=False).run(sink)
 
 
 def lost_sequences(sink: CollectingSink, highest: int) -> set[int]:

@@ -235,6 +235,19 @@ class Replay:
         elif kind == "rename":
             move(names, folders, path, value)
 
+    def newest(self) -> Image:
+        """What a process finds here, when only processes died: all that was asked for."""
+        names, folders = dict(self.names), set(self.folders)
+        for event in self.name_events:
+            self._apply_name(names, folders, event)
+        contents = {}
+        for number in set(names.values()):
+            data = bytearray(self.durable.get(number, b""))
+            for event in self.pending.get(number, ()):
+                change(data, event)
+            contents[number] = bytes(data)
+        return Image(names, folders, contents)
+
     def image(self, chance: random.Random) -> Image:
         """One state that a power failure here may leave."""
         names, folders = dict(self.names), set(self.folders)

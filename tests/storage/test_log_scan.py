@@ -25,6 +25,8 @@ import pytest
 
 from shardbroker.storage import codec
 from shardbroker.storage.codec import Record
+from shardbroker.storage.collecting_sink import CollectingSink
+from shardbroker.storage.log_scan import LogScan
 from tests.storage.log_files import LOG_ID, LogBuilder, check_invariants, mixed_log, scan
 
 FLIPS = int(os.environ.get("SHARDBROKER_SCAN_FLIPS", "400"))
@@ -417,6 +419,18 @@ def test_segment_head_damaged(tmp_path: Path) -> None:
         flip(path, 8 * 20)
         assert check_invariants(builder, sink, result, ALL_DURABLE, 0) == set()
         assert sink.lost == [] and len(result.notes) == 1 and result.last_index == builder.index - 1
+
+
+@pytest.mark.parametrize("make_durable", [True, False])
+def test_last_segment_is_synced(tmp_path: Path, monkeypatch, make_durable: bool) -> None:
+    """What was found in the page cache is made durable before anybody is shown it."""
+    builder = mixed_log(tmp_path)
+    files = builder.finish()
+    synced = []
+    for call in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, call, lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    LogScan(LOG_ID, files, make_durable=make_durable).run(CollectingSink())
+    assert synced == ([files[-1][1], str(tmp_path), str(tmp_path.parent)] if make_durable else [])
 
 
 def test_crafted_payloads(tmp_path: Path) -> None:
