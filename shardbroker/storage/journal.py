@@ -132,7 +132,6 @@ class Journal:
         """Have both files open with their room taken. Raises OSError."""
         if self.fds:
             return
-        made = False
         fds: list[int] = []
         try:
             for path in self._paths:
@@ -141,9 +140,8 @@ class Journal:
                 if self._disk.size(fds[-1]) < self.size:
                     self._disk.fallocate(fds[-1], 0, self.size)
                     self._disk.fsync(fds[-1])
-                    made = True
-            if made:
-                self._disk.sync_directory(self.store.journal_path)
+            # Always: a predecessor may have been killed between the two.
+            self._disk.sync_directory(self.store.journal_path)
         except BaseException:
             for fd in fds:
                 self._disk.close(fd)

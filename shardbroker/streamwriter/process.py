@@ -9,7 +9,6 @@ A writer that was killed has a successor within moments. It finds the lanes as t
 """
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -27,6 +26,7 @@ from shardbroker.shm.region import Region
 from shardbroker.shm.ring import RingMap
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.journal import Journal
+from shardbroker.storage.reserve import NO_ROOM
 from shardbroker.storage.store import Store
 from shardbroker.streamwriter.faults import Faults
 from shardbroker.streamwriter.write_loop import WriteLoop
@@ -92,6 +92,8 @@ class Writer:
             os.close(lane)
         os.close(fds[0])
         os.close(fds[1])
+        #: Dead workers whose lanes are stored, and whether these were whole; the term is still to be raised.
+        self._fenced: dict[int, bool] = {}
         self._is_successor = attach.term > 0
         self._stopping = False
         self._next_sync = self._next_look = 0.0
@@ -153,6 +155,7 @@ class Writer:
             self._loop.sync_unsynced()
             self._next_sync = now + self._sync_interval_s
         self._store.reserve.take()
+        self._tell_fenced()
         self._loop.mark(_IDLE_NS, _MARKS)
         self._faults.look(now)
         return more
@@ -197,18 +200,22 @@ class Writer:
                 self._stopping = True
 
     def _fence(self, worker: int) -> None:
-        whole = self._loop.fence(worker)
-        while True:
+        """Store all that the dead worker published, then raise the term and say so."""
+        self._fenced[worker] = self._fenced.get(worker, True) and self._loop.fence(worker)
+        self._tell_fenced()
+
+    def _tell_fenced(self) -> None:
+        """Without a new term nobody may take over: if it cannot be raised now, it is tried again later."""
+        for worker, whole in list(self._fenced.items()):
             try:
                 term = self._store.raise_term()
-                break
             except OSError as error:
-                # Without a new term nobody may take over. A full disk has the reserve; else it must heal.
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno in NO_ROOM:
                     self._store.reserve.give()
                 self._faults.tell("term", worker, error.errno or 0)
-                time.sleep(0.1)
-        self._send(messages.Fenced(worker, term, int(whole)))
+                return
+            del self._fenced[worker]
+            self._send(messages.Fenced(worker, term, int(whole)))
 
 
 def probe_sync(store: Store) -> int:

@@ -260,3 +260,28 @@ def test_the_journal_is_replayed_after_all_are_killed(acceptor, tmp_path):
     again = started(Acceptor(tmp_path))
     assert "JetStream store: 30 frames from the journal" in again.log.lines
     again.close()
+
+
+def test_a_fence_waits_for_its_term_and_nothing_waits_for_the_fence(acceptor, tmp_path):
+    """The slots of the term are made unusable for a while, as a bad disk would."""
+    started(acceptor)
+    slots = [f"{tmp_path}/jetstream/term.{slot}" for slot in "ab"]
+    for path in slots:
+        if os.path.exists(path):
+            os.rename(path, path + ".away")
+        os.mkdir(path)
+    terms = []
+    acceptor.writer.fence(1, terms.append)
+    acceptor.turn_until(lambda: any("term could not be raised" in line for line in acceptor.log.lines))
+    log = Log(acceptor.lanes[0], 7, 3)
+    places = [log.create(), log.append(b"x")]
+    acceptor.publish()
+    acceptor.turn_until(acceptor.is_drained)
+    assert [acceptor.lanes[0].status(place) for place in places] == [STORED] * 2
+    assert not terms
+    for path in slots:
+        os.rmdir(path)
+        if os.path.exists(path + ".away"):
+            os.rename(path + ".away", path)
+    acceptor.turn_until(lambda: terms)
+    assert terms == [2]
