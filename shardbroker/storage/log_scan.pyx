@@ -12,10 +12,8 @@ knows it. So looking ahead decides, and looking ahead never goes back over what 
 byte at most twice, whatever lies on the disk.
 
 One flipped bit in a head is put right: the checksum finds it, and three of four known fields prove that this
-is the place of a head. How frames are found in a hole is told in frame_search.pyx.
-
-Nothing on the disk is an error here. Lost alternative: to stop at the first bad frame, as logs that cannot
-tell rot from a torn tail do; one flipped bit then costs everything behind it.
+is the place of a head. How frames are found in a hole is told in frame_search.pyx. Nothing on the disk is an
+error here. Lost alternative: to stop at the first bad frame; one flipped bit then costs all behind it.
 """
 
 from libc.stdlib cimport free
@@ -120,6 +118,9 @@ cdef class LogScan:
         self.base = segment.base
         self.window.open(segment.path)
         self.end = self.search.end_of(number, self.window.size)
+        if not self.chain.started and number > 0:
+            # The first file is there and has nothing to say: it was not dropped, it is lost.
+            self.open_gap(SEGMENT_HEAD_SIZE)
         if not self.chain.started and segment.head is not None:
             self.chain.started = True
             self.chain.last_index = segment.head.first_index - 1

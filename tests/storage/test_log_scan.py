@@ -377,6 +377,19 @@ def test_files_missing(tmp_path: Path) -> None:
         assert gone == inside and result.last_index == builder.index - 1
 
 
+@pytest.mark.parametrize("heads_too", [False, True])
+def test_first_file_emptied(tmp_path: Path, heads_too: bool) -> None:
+    """It is there, so it was not dropped: all that was in it is told, whatever the next one looks like."""
+    builder = mixed_log(tmp_path)
+    files = builder.finish()
+    Path(files[0][1]).write_bytes(b"")
+    if heads_too:
+        flip(files[1][1], 8 * 20)
+    inside = {r.sequence for p in builder.placed if p.segment == 0 for r, _ in p.records}
+    sink, result = scan(files)
+    assert check_invariants(builder, sink, result, ALL_DURABLE, len(inside)) == inside
+
+
 def test_files_exchanged_and_doubled(tmp_path: Path) -> None:
     """Heads are trusted before names."""
     builder = mixed_log(tmp_path)
