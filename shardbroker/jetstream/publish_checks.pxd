@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from shardbroker.jetstream.dedupe_window cimport DedupeId
 from shardbroker.jetstream.publish_headers cimport PublishHeaders
 from shardbroker.jetstream.stream_state cimport StreamState
+from shardbroker.jetstream.subject_table cimport SubjectEntry
 
 cdef struct Proposal:
     # One publish as ranges of somebody's buffer, valid during the call.
@@ -24,6 +25,8 @@ cdef struct Verdict:
     uint64_t duplicate  # it was stored before, under this sequence; 0: it was not
     uint32_t ttl_s
     uint16_t flags  # RECORD_...
+    bint wanted  # it is stored; otherwise it gets a sequence only
+    bint bad_ttl  # Nats-TTL is none
     bint has_id  # `id` is to enter the window
     DedupeId id
 
@@ -38,6 +41,8 @@ cdef class PublishChecks:
         readonly uint64_t last_time_ns
         uint64_t pending_messages  # records given out and not applied
         uint64_t pending_bytes
+        uint64_t floor  # a message in flight with this sequence will remove all older ones; 0: none did yet
+        list purges  # of subjects, in flight: (below, filter)
         readonly object last_id  # bytes of the last message's Nats-Msg-Id, None when it had none
         public bint account_full  # resource limits of the account are exceeded
         public bint store_full  # no room for more: publishes are refused
@@ -45,6 +50,7 @@ cdef class PublishChecks:
         bint discard_new_per_subject
         bint allow_rollup
         bint allow_ttl
+        bint interest  # interest retention: messages nobody asks for are not stored
         bint counts  # a counter stream
         bint own  # the message is the stream's own: it may have headers that clients may not send
         int64_t max_message_size  # -1: no limit
@@ -75,3 +81,8 @@ cdef class PublishChecks:
     ) noexcept
     cdef void use_block(self, Proposal *proposal, PublishHeaders *headers, bytes block)
     cdef uint64_t last_on(self, const uint8_t *subject, uint32_t size) noexcept
+    cdef uint64_t last_ahead(self, SubjectEntry *entry) noexcept
+    cdef uint64_t floor_ahead(self) noexcept
+    cdef uint64_t messages_ahead(self) noexcept
+    cdef void note_leaving(self, SubjectEntry *subject, uint16_t flags, uint64_t sequence) noexcept
+    cdef bint wanted(self, Proposal *proposal) noexcept

@@ -11,7 +11,7 @@ Checks depend on what is given out, committed or not: every answer leaves after 
 Source: spec 03 sections 3, 7, 8 and 10; orders and texts were seen with nats-server 2.15.1.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.publish_headers cimport (
     EXPECTED_LAST_MSG_ID,
@@ -33,6 +33,8 @@ from shardbroker.jetstream.publish_headers cimport (
     parse_sequence,
     read_publish_headers,
 )
+from shardbroker.jetstream.message_table cimport MessageEntry
+from shardbroker.jetstream.stream_state cimport SIZE_MASK
 from shardbroker.jetstream.subject_table cimport SubjectEntry
 from shardbroker.storage.frame cimport (
     RECORD_HAS_ID,
@@ -69,16 +71,8 @@ cdef class PublishChecks:
         """Whether the sizes are within every limit."""
         cdef uint64_t size = <uint64_t> proposal.header_size + proposal.payload_size
         return (
-            (self.max_message_size < 0 or size <= <uint64_t> self.max_message_size)
-            and proposal.header_size <= HEADER_SIZE_MAX
-            and (
-                self.state.max_bytes < 0
-                or <int64_t> self.state.accounted_size(
-                    proposal.subject_size, proposal.header_size, proposal.payload_size
-                )
-                <= self.state.max_bytes
-            )
-        )
+            self.max_message_size < 0 or size <= <uint64_t> self.max_message_size
+        ) and proposal.header_size <= HEADER_SIZE_MAX
 
     cdef object check(
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, bint staged, object batch
@@ -89,13 +83,16 @@ cdef class PublishChecks:
         """
         verdict.duplicate = 0
         verdict.ttl_s = verdict.flags = 0
-        verdict.has_id = False
+        verdict.has_id = verdict.bad_ttl = False
         self.value = None
         if staged:
             return self.check_staged(proposal, headers, verdict, batch)
         return self.check_ordinary(proposal, headers, verdict)
 
     cdef object check_ordinary(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict):
+        error = self.check_sizes(proposal)
+        if error is not None:
+            return error
         increment = None
         if given(headers, INCR):
             increment = self.special.check_increment(
@@ -110,7 +107,7 @@ cdef class PublishChecks:
             error = self.check_schedule(proposal, headers, verdict)
         if error is not None:
             return error
-        if headers.present >> STREAM_SOURCE & 1:
+        if given(headers, STREAM_SOURCE):
             return api_errors.MESSAGE_SOURCE_HDR_NOT_ALLOWED
         self.find_duplicate(proposal, headers, verdict, None)
         if verdict.duplicate:
@@ -120,15 +117,24 @@ cdef class PublishChecks:
             error = self.check_rollup(proposal, headers, verdict, None)
         if error is None and increment is None and self.counts:
             error = api_errors.MESSAGE_INCR_MISSING
-        if error is None:
-            error = self.check_sizes(proposal)
-        if error is None and increment is not None:
+        if error is not None:
+            return error
+        verdict.wanted = not self.interest or self.wanted(proposal)
+        if not verdict.wanted:
+            return None
+        if increment is not None:
             error = self.count(proposal, increment, None)
+        if error is None and verdict.bad_ttl:
+            error = api_errors.MESSAGE_TTL_INVALID
         if error is None:
             error = self.check_limits(
                 proposal, verdict.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL), None
             )
         return error
+
+    cdef bint wanted(self, Proposal *proposal) noexcept:
+        """Interest retention: whether some consumer's filter matches. There are no consumers yet."""
+        return False
 
     cdef object check_staged(
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
@@ -140,13 +146,16 @@ cdef class PublishChecks:
             )
             if isinstance(increment, api_errors.ApiError):
                 return increment
+        verdict.wanted = not self.interest or self.wanted(proposal)
         error = self.check_name_and_ttl(headers, verdict)
+        if error is None and verdict.bad_ttl:
+            error = api_errors.MESSAGE_TTL_INVALID
         if error is not None:
             return error
         self.find_duplicate(proposal, headers, verdict, batch)
         if verdict.duplicate:
             return None
-        if headers.present >> STREAM_SOURCE & 1:
+        if given(headers, STREAM_SOURCE):
             return api_errors.MESSAGE_SOURCE_HDR_NOT_ALLOWED
         if increment is not None:
             error = self.count(proposal, increment, batch)
@@ -169,21 +178,21 @@ cdef class PublishChecks:
     # --- single checks ----------------------------------------------------------------------------------
 
     cdef object check_name_and_ttl(self, PublishHeaders *headers, Verdict *verdict):
-        """Nats-Expected-Stream, Nats-TTL."""
+        """Nats-Expected-Stream, Nats-TTL. What is no TTL is noted: for some messages it is told later."""
         if given(headers, EXPECTED_STREAM) and text_of(headers, EXPECTED_STREAM) != self.name:
             return api_errors.STREAM_NOT_MATCH
-        if not given(headers, TTL):
-            return None
-        try:
-            ttl = parse_message_ttl(text_of(headers, TTL))
-        except ValueError:
-            return api_errors.MESSAGE_TTL_INVALID
-        if ttl and not self.allow_ttl:
-            return api_errors.MESSAGE_TTL_DISABLED
-        if ttl == NEVER:
-            verdict.ttl_s = TTL_NEVER
-        else:
-            verdict.ttl_s = <uint32_t> min(ttl // 1_000_000_000, TTL_NEVER - 1)
+        if given(headers, TTL):
+            try:
+                ttl = parse_message_ttl(text_of(headers, TTL))
+            except ValueError:
+                verdict.bad_ttl = True
+                return None
+            if ttl and not self.allow_ttl:
+                return api_errors.MESSAGE_TTL_DISABLED
+            if ttl == NEVER:
+                verdict.ttl_s = TTL_NEVER
+            else:
+                verdict.ttl_s = <uint32_t> min(ttl // 1_000_000_000, TTL_NEVER - 1)
         return None
 
     cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, object batch):
@@ -317,23 +326,24 @@ cdef class PublishChecks:
         return None
 
     cdef object check_limits(self, Proposal *proposal, bint rollup, object batch):
-        """max_bytes of a single message, and what discard new refuses."""
+        """What discard new refuses. Where a subject is full, the new message takes the place of its oldest."""
         cdef SubjectEntry *subject
+        cdef MessageEntry *oldest = NULL
         cdef uint64_t on_subject = 0, messages, used
         cdef bint replaces
-        cdef int64_t size = <int64_t> self.state.accounted_size(
+        cdef uint64_t size = self.state.accounted_size(
             proposal.subject_size, proposal.header_size, proposal.payload_size
         )
-        if self.state.max_bytes > 0 and size > self.state.max_bytes:
-            return api_errors.STREAM_STORE_FAILED(err="maximum bytes exceeded")
         if not self.discard_new:
             return None
-        messages = self.state.messages.count + self.pending_messages
+        messages = self.messages_ahead()
         used = self.state.bytes + self.pending_bytes
         if self.state.max_per_subject > 0:
             subject = self.state.subjects.find(proposal.subject, proposal.subject_size)
-            if subject != NULL:
+            if subject != NULL and self.last_ahead(subject):
                 on_subject = subject.count + subject.pending_count
+                on_subject -= min(on_subject, <uint64_t> subject.leaving_count)
+                oldest = self.state.messages.get(subject.first)
         if batch is not None:
             on_subject += <uint64_t> batch.on_subject.get(proposal.subject[: proposal.subject_size], 0)
             messages += <uint64_t> batch.messages
@@ -341,12 +351,10 @@ cdef class PublishChecks:
         replaces = self.state.max_per_subject > 0 and <int64_t> on_subject >= self.state.max_per_subject
         if replaces and self.discard_new_per_subject and not rollup:
             return api_errors.STREAM_STORE_FAILED(err="maximum messages per subject exceeded")
-        if replaces:
-            return None
-        if self.state.max_messages > 0 and <int64_t> messages >= self.state.max_messages:
+        if self.state.max_messages > 0 and <int64_t> messages >= self.state.max_messages and not replaces:
             return api_errors.STREAM_STORE_FAILED(err="maximum messages exceeded")
-        if self.state.max_bytes > 0 and (
-            <int64_t> (used + proposal.header_size + proposal.payload_size) >= self.state.max_bytes
+        if self.state.max_bytes > 0 and <int64_t> (used + size) > self.state.max_bytes and not (
+            replaces and (oldest == NULL or oldest.size & SIZE_MASK >= size)
         ):
             return api_errors.STREAM_STORE_FAILED(err="maximum bytes exceeded")
         return None
@@ -367,11 +375,79 @@ cdef class PublishChecks:
         cdef uint64_t last = 0
         if is_literal(subject, size):
             entry = self.state.subjects.find(subject, size)
-            if entry == NULL:
-                return 0
-            return entry.pending_last if entry.pending_count else entry.last
+            return 0 if entry == NULL else self.last_ahead(entry)
         for i in range(self.state.subjects.entry_count):
             entry = &self.state.subjects.entries[i]
             if entry.name != NULL and matches(subject, size, entry.name, entry.size):
-                last = max(last, entry.pending_last if entry.pending_count else entry.last)
+                last = max(last, self.last_ahead(entry))
         return last
+
+    # --- what will be gone once everything in flight is applied -------------------------------------------
+
+    cdef uint64_t last_ahead(self, SubjectEntry *entry) noexcept:
+        """The last sequence of a subject, given out or applied; 0 when it will be gone."""
+        cdef const uint8_t *filter
+        cdef bytes text
+        cdef uint64_t last = entry.pending_last if entry.pending_count else entry.last
+        if self.pending_messages == 0 and not self.purges:
+            return last
+        if last < self.floor_ahead():
+            return 0
+        for below, text in self.purges:
+            filter = text
+            if last < <uint64_t> below and matches(filter, <Py_ssize_t> len(text), entry.name, entry.size):
+                return 0
+        return last
+
+    cdef uint64_t floor_ahead(self) noexcept:
+        """All messages below this sequence will be gone: rollups of everything, and the limits of the stream."""
+        cdef uint64_t floor = self.floor if self.floor > self.state.messages.last else 0
+        cdef uint64_t sequence = self.state.messages.first, used = self.state.bytes + self.pending_bytes
+        cdef uint64_t messages = self.messages_ahead()
+        if self.discard_new:
+            return floor
+        if not (
+            self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages
+            or self.state.max_bytes > 0 and <int64_t> used > self.state.max_bytes
+        ):
+            return floor
+        while sequence <= self.state.messages.last and (
+            self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages
+            or self.state.max_bytes > 0 and <int64_t> used > self.state.max_bytes
+        ):
+            used -= self.state.messages.get(sequence).size & SIZE_MASK
+            messages -= 1
+            sequence = self.state.messages.next_live(sequence + 1)
+        if self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages:
+            sequence += messages - <uint64_t> self.state.max_messages
+        return max(floor, sequence)
+
+    cdef uint64_t messages_ahead(self) noexcept:
+        """How many messages there will be, limits of the stream aside."""
+        cdef uint64_t messages = self.state.messages.count + self.pending_messages
+        return messages - min(messages, self.state.subjects.leaving_count)
+
+    cdef void note_leaving(self, SubjectEntry *subject, uint16_t flags, uint64_t sequence) noexcept:
+        """A message is about to be given a sequence: which older ones it will remove."""
+        cdef uint64_t there = subject.count + subject.pending_count
+        cdef uint64_t leaving = subject.leaving_count
+        cdef SubjectEntry *entry
+        cdef uint32_t i
+        if flags & RECORD_ROLLUP_ALL:
+            self.floor = sequence
+            for i in range(self.state.subjects.entry_count):
+                entry = &self.state.subjects.entries[i]
+                if entry.name != NULL:
+                    entry.leaving_count = entry.count + entry.pending_count
+            self.state.subjects.leaving_count = (
+                self.state.messages.count + self.pending_messages
+            )
+            return
+        if flags & RECORD_ROLLUP_SUBJECT:
+            leaving = there
+        elif self.state.max_per_subject > 0 and (
+            <int64_t> (there - min(there, leaving)) >= self.state.max_per_subject
+        ):
+            leaving += 1
+        self.state.subjects.leaving_count += leaving - subject.leaving_count
+        subject.leaving_count = <uint32_t> leaving

@@ -110,7 +110,7 @@ def _refuse_schedule(subject: bytes, block: bytes, rules: StreamRules) -> int | 
         return TARGET_INVALID
     if source and not _is_within(source, rules.subjects):
         return SOURCE_INVALID
-    if (header_block.get(block, header_block.ROLLUP) or b"sub") != header_block.ROLLUP_SUBJECT:
+    if (header_block.get(block, header_block.ROLLUP) or b"sub").lower() != header_block.ROLLUP_SUBJECT:
         return ROLLUP_INVALID
     return None
 

@@ -27,7 +27,6 @@ cdef class Stream(PublishChecks):
         bint sealed
         bint no_ack
         bint plain  # nothing but size and limits to check for a message without headers
-        bint interest  # interest retention: messages nobody asks for are not stored
         uint64_t marker_ttl_s
         object transform  # of subjects, or None
         bytes ack_head  # of a PubAck, up to the sequence
@@ -47,7 +46,7 @@ cdef class Stream(PublishChecks):
     cdef int apply_frame(
         self, const uint8_t *frame, uint64_t position, uint64_t segment, uint64_t capacity
     ) except -1
-    cdef bint wanted(self, Proposal *proposal) noexcept
+    cdef object note_purge(self, bytes body)
     cdef object rewritten(self, bytes block, uint32_t present)
     cdef uint64_t skip(self) except 0
     cdef int apply_record(self, const RecordHead *record, uint64_t position) except -1

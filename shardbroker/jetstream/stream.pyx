@@ -47,6 +47,8 @@ from shardbroker.storage.frame cimport (
     RECORD_HAS_ID,
     RECORD_HAS_TTL,
     RECORD_HEAD_SIZE,
+    RECORD_ROLLUP_ALL,
+    RECORD_ROLLUP_SUBJECT,
     RECORD_SCHEDULE,
     FrameHead,
     PurgeBody,
@@ -100,6 +102,7 @@ cdef class Stream(PublishChecks):
         self.last_sequence = state.messages.last
         self.last_time_ns = state.last_time_ns
         self.held = []
+        self.purges = []
         self.name = config.name.encode()
         shown = encode(config.name)
         if domain:
@@ -278,7 +281,7 @@ cdef class Stream(PublishChecks):
             verdict.id.time_ns = max(proposal.now_ns, self.last_time_ns)
             if self.state.dedupe.add(&verdict.id) < 0:
                 return 0
-        if self.interest and not self.wanted(proposal):
+        if not verdict.wanted:
             sequence = self.skip()
         else:
             if 0 < verdict.ttl_s < self.marker_ttl_s and self.state.max_per_subject != 1:
@@ -303,10 +306,6 @@ cdef class Stream(PublishChecks):
         if headers.present >> SCHEDULE_NEXT & 1 and kind == FRAME_MESSAGES:
             self.special.end_schedule(self, proposal.headers[: proposal.header_size])
         return sequence
-
-    cdef bint wanted(self, Proposal *proposal) noexcept:
-        """Interest retention: whether some consumer's filter matches. There are no consumers yet."""
-        return False
 
     cdef object rewritten(self, bytes block, uint32_t present):
         """The block as it is stored: no status, and not the header that is for the server alone."""
@@ -351,6 +350,8 @@ cdef class Stream(PublishChecks):
         memcpy(place, proposal.payload, proposal.payload_size)
         seal_record(record)
         self.last_id = None
+        if flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL) or self.state.max_per_subject > 0:
+            self.note_leaving(subject, flags, sequence)
         subject.pending_last = sequence
         subject.pending_count += 1
         self.last_sequence = sequence
@@ -426,6 +427,8 @@ cdef class Stream(PublishChecks):
             self.apply_moved(head, position)
         else:
             self.state.apply_other(head, frame + FRAME_HEAD_SIZE)
+            if head.kind == FRAME_PURGE and self.purges:
+                del self.purges[0]
         self.state.applied_index = head.index
         return 0
 
@@ -528,6 +531,8 @@ cdef class Stream(PublishChecks):
         self.state.dedupe.forget_from(self.state.messages.last + 1)
         self.last_id = None
         self.held = []
+        self.purges = []
+        self.floor = 0
         self.log.rewind()
         self.special.forget(self)
 
@@ -539,9 +544,19 @@ cdef class Stream(PublishChecks):
         if place == NULL:
             raise MemoryError("no memory for a frame")
         memcpy(place, <const char *> body, len(body))
+        if kind == FRAME_PURGE:
+            self.note_purge(body)
         if call:
             self.stage.answer(TRAILER_CALL, call, 0, NULL, 0, NULL, 0)
         self.stage.close()
+
+    cdef object note_purge(self, bytes body):
+        """A purge is staged: checks must not see what it will remove."""
+        cdef const PurgeBody *purge = <const PurgeBody *> <const char *> body
+        cdef uint64_t below = purge.below if purge.below else self.last_sequence + 1
+        if purge.keep:
+            below = 0  # which messages stay is known when it is applied
+        self.purges.append((below, body[sizeof(PurgeBody) : sizeof(PurgeBody) + purge.filter_size] if purge.filter_size else b">"))
 
     def stage_call(self, uint64_t call):
         """`call` is told when everything staged so far is applied."""
@@ -649,6 +664,7 @@ cdef class Stream(PublishChecks):
                     self.skip()
                 continue
             point(&proposal, &headers, subject, block, payload, now_ns)
+            verdict.wanted = True
             verdict.has_id = verdict.flags & RECORD_HAS_ID and self.state.duplicate_window_ns != 0
             if verdict.has_id:
                 self.state.dedupe.hash_id(headers.values[MSG_ID].text, headers.values[MSG_ID].size, &verdict.id)

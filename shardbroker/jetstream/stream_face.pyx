@@ -41,7 +41,7 @@ cdef class StreamFace:
         self.stored = []
         self.in_flight = []
         self.advisories = []
-        self.stream = Stream(config, state, StreamLog(1, 1, endless=memory), 0, reserved=0)
+        self.stream = Stream(config, state, StreamLog(1, 1), 0, reserved=0)
         self.stream.special.attach(self.read, self.advise, shared or OpenBatches())
 
     def advise(self, kind, fields):
@@ -148,14 +148,16 @@ cdef class StreamFace:
         cdef const RecordHead *record
         cdef const uint8_t *at
         cdef bytes frame
-        cdef uint64_t wanted
+        cdef uint64_t wanted, start
         if entry == NULL:
             return None
         wanted = entry.position
         for position, frame in reversed(self.stored):
             if position <= wanted < position + len(frame):
-                record = <const RecordHead *> (<const uint8_t *> <const char *> frame + (wanted - position))
-                at = <const uint8_t *> record + RECORD_HEAD_SIZE
+                start = wanted - position
+                at = frame
+                record = <const RecordHead *> (at + start)
+                at = at + start + RECORD_HEAD_SIZE
                 if record.sequence != sequence:
                     raise AssertionError(f"the record at {wanted} is not that of {sequence}")
                 return (
@@ -180,7 +182,8 @@ cdef class StreamFace:
     def figures(self):
         """(messages, bytes, first sequence, last sequence), as STREAM.INFO tells them."""
         state = self.stream.state
-        return len(state.messages), state.bytes, state.messages.first, state.messages.last
+        first = state.messages.first if state.messages.last else 0
+        return len(state.messages), state.bytes, first, state.messages.last
 
     def expire(self, uint64_t now_ns, uint32_t most=1_000_000):
         """Remove what is past its time; how many went."""

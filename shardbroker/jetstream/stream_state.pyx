@@ -3,8 +3,8 @@
 Frames are applied in log order, once they are committed; the same code builds the state at start. Nothing here
 reads a clock or a file: limits are enforced by what the frames say, and expiry by the time the caller names.
 
-Order of enforcement after a message is stored (spec 03 section 2): rollup, the limit of its subject, then
-max_msgs and max_bytes from the head.
+Order of enforcement after a message is stored, as nats-server 2.15.1 has it: the limit of its subject, max_msgs
+and max_bytes from the head, and only then its rollup.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -149,15 +149,15 @@ cdef class StreamState:
             self.expiries.push(record.time_ns + <uint64_t> record.ttl_s * 1_000_000_000, sequence)
         if self.replaying and record.flags & RECORD_HAS_ID:
             self.remember_id(record)
+        if self.max_per_subject > 0:
+            while <int64_t> self.subjects.entries[id].count > self.max_per_subject:
+                self.remove_message(self.subjects.entries[id].first)
+        self.enforce_limits()
         if record.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL):
             if record.flags & RECORD_ROLLUP_ALL:
                 self.purge(sequence, 0, NULL, 0)
             else:
                 self.purge_subject(&self.subjects.entries[id], sequence, 0)
-        if self.max_per_subject > 0:
-            while <int64_t> self.subjects.entries[id].count > self.max_per_subject:
-                self.remove_message(self.subjects.entries[id].first)
-        self.enforce_limits()
         return 0
 
     cdef int apply_relocated(self, const RecordHead *record, uint64_t position) noexcept:
@@ -252,6 +252,9 @@ cdef class StreamState:
         cdef SegmentInfo *segment = self.segment_of(entry.position)
         cdef uint64_t size = entry.size & SIZE_MASK, previous
         self.bytes -= size
+        if subject.leaving_count:
+            subject.leaving_count -= 1
+            self.subjects.leaving_count -= 1
         if segment != NULL:
             segment.live -= 1
             segment.live_size -= size

@@ -15,7 +15,7 @@ cdef struct SubjectEntry:
     uint32_t count  # messages applied
     uint32_t size  # bytes of name; of a free entry: the next free id
     uint32_t pending_count  # messages given out and not applied yet
-    uint32_t reserved
+    uint32_t leaving_count  # oldest messages, of both kinds, that go once what is in flight is applied
 
 cdef struct SubjectSlots:
     uint32_t *ids  # id + 1; 0: free
@@ -29,6 +29,7 @@ cdef class SubjectTable:
     cdef uint32_t entry_capacity
     cdef uint32_t free_first  # chain of free entries; 0xFFFFFFFF: none
     cdef readonly uint32_t count  # subjects with at least one applied message
+    cdef uint64_t leaving_count  # of all subjects
     cdef uint64_t seed
     cdef SubjectSlots slots[SUBJECT_PARTITIONS]
 

@@ -139,8 +139,10 @@ cdef class SubjectTable:
         """What was given out and not applied has failed: forget it."""
         cdef uint32_t i
         cdef SubjectEntry *entry
+        self.leaving_count = 0
         for i in range(self.entry_count):
             entry = &self.entries[i]
+            entry.leaving_count = 0
             if entry.name != NULL and entry.pending_count:
                 entry.pending_count = 0
                 entry.pending_last = 0
@@ -157,6 +159,8 @@ cdef class SubjectTable:
             if entry.name != NULL:
                 entry.count = 0
                 entry.first = entry.last = 0
+                self.leaving_count -= entry.leaving_count
+                entry.leaving_count = 0
                 if entry.pending_count == 0:
                     self.release(entry)
 
