@@ -1,9 +1,9 @@
 """Property: whatever a power failure leaves of the store, recovery keeps every promise (I1, I2, I3, I12).
 
 A scripted owner drives the real write loop and the real store on a disk that logs each call
-(logged_disk.py): several logs, group commits, batches, rolls, recycled segments, changed metadata, dropped heads.
-Every promise is a mark in the log of calls. Then, at random cuts, random legal states are made and recovered
-with the real scan:
+(logged_disk.py): several logs, group commits, batches, rolls, recycled segments, changed metadata, dropped
+heads. Every promise is a mark in the log of calls. Then, at random cuts, random legal states are made and
+recovered with the real scan:
 
     I1   what was acknowledged is there, with its bytes; metadata too; of an atomic batch all or nothing
     I2   the scan's last sequence is not below an acknowledged one
