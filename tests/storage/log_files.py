@@ -127,6 +127,15 @@ def scan(files: list[tuple[int, str]], known_durable: int = 0) -> tuple[Collecti
     return sink, LogScan(LOG_ID, files, known_durable, make_durable=False).run(sink)
 
 
+def flip(path: str, bit: int) -> None:
+    """Turn one bit of a file over."""
+    with open(path, "r+b") as file:
+        file.seek(bit >> 3)
+        byte = file.read(1)[0]
+        file.seek(bit >> 3)
+        file.write(bytes([byte ^ (1 << (bit & 7))]))
+
+
 def lost_sequences(sink: CollectingSink, highest: int) -> set[int]:
     """What the sink was told; an open end goes up to `highest`."""
     return {
