@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from shardbroker.jetstream.stream_state cimport StreamState
 from shardbroker.storage.codec cimport frame_head_is_good, has_records
 from shardbroker.storage.frame cimport (
+    FRAME_DELETE,
     FRAME_HEAD_SIZE,
     FRAME_RELOCATED,
     RECORD_HAS_ID,
@@ -26,7 +27,7 @@ cdef class StateSink(LogSink):
     cdef object progress
     cdef readonly list schedules
     cdef readonly uint64_t lost
-    cdef readonly list losses
+    cdef public list losses
     cdef readonly uint64_t last_id_sequence  # of the last message with an id; 0: none
 
     def __init__(self, StreamState state, uint64_t now_ns, progress=None):
@@ -55,7 +56,21 @@ cdef class StateSink(LogSink):
 
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
         self.state.apply_other(frame, body)
+        if frame.kind == FRAME_DELETE and self.losses:
+            self.forgive(<const uint64_t *> body, frame.body_size // 16)
         self.state.applied_index = frame.index
+        return 0
+
+    cdef int forgive(self, const uint64_t *runs, uint64_t count) except -1:
+        """Messages that were deleted later are no loss: MSG.DELETE overwrites them on purpose."""
+        cdef uint64_t i
+        for i in range(count):
+            first, last = runs[2 * i], runs[2 * i] + runs[2 * i + 1] - 1
+            kept = [loss for loss in self.losses if not first <= loss[0] <= loss[1] <= last]
+            for loss in self.losses:
+                if loss not in kept:
+                    self.state.lost -= loss[1] - loss[0] + 1
+            self.losses = kept
         return 0
 
     cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:

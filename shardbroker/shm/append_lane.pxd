@@ -86,6 +86,7 @@ cdef class LaneProducer:
     cdef void commit(self, LaneRecord *record) noexcept
     cdef void publish(self) noexcept
     cdef bint has_news(self) noexcept
+    cdef bint is_idle(self) noexcept
     cdef LaneRecord *next_processed(self) noexcept
     cdef void release(self, LaneRecord *record) noexcept
     cdef uint64_t room(self) noexcept

@@ -65,6 +65,10 @@ cdef class LaneProducer:
         self.processed = load_acquire_u64(self.processed_cell)
         return self.processed != self.released
 
+    cdef bint is_idle(self) noexcept:
+        """Whether the writer has processed all that was published."""
+        return load_acquire_u64(self.processed_cell) == self.published
+
     cdef LaneRecord *next_processed(self) noexcept:
         """The oldest record that is processed and not released; NULL when there is none."""
         if self.released == self.processed and not self.has_news():

@@ -33,6 +33,8 @@ from shardbroker.streamwriter.write_loop import WriteLoop
 
 #: The longest sleep: after it the heartbeat is stored and house is kept.
 _SLEEP_MS_MAX = 500
+#: While the lanes are busy the channel is looked at this often.
+_POLL_S = 0.002
 #: Seconds between looks at what is not urgent: removed files, the reserve.
 _HOUSEKEEPING_S = 1.0
 #: Files of removed logs unlinked in one go; unlinking 64 MiB takes milliseconds.
@@ -96,6 +98,7 @@ class Writer:
         self._fenced: dict[int, bool] = {}
         self._is_successor = attach.term > 0
         self._stopping = False
+        self._told_faults: list[str] = []
         self._next_sync = self._next_look = 0.0
 
     def run(self) -> None:
@@ -106,11 +109,15 @@ class Writer:
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._doorbell, select.POLLIN)
         self._next_sync = time.monotonic() + self._sync_interval_s
+        next_poll = 0.0
         while not self._stopping:
             busy = self._loop.cycle()
             now = time.monotonic()
             if now >= self._next_look:
                 busy = self._keep_house(now) or busy
+            if busy and now < next_poll:
+                continue  # the lanes have more, and the channel can wait a little
+            next_poll = now + _POLL_S
             timeout_ms = 0
             if not busy and self._loop.go_to_sleep():
                 timeout_ms = _SLEEP_MS_MAX
@@ -158,7 +165,14 @@ class Writer:
         self._tell_fenced()
         self._loop.mark(_IDLE_NS, _MARKS)
         self._faults.look(now)
+        self._tell_health()
         return more
+
+    def _tell_health(self) -> None:
+        faults = self._faults.current()
+        if faults != self._told_faults:
+            self._told_faults = faults
+            self._send(messages.WriterHealth(faults))
 
     def _finish(self) -> None:
         while self._loop.cycle():
@@ -213,6 +227,7 @@ class Writer:
                 if error.errno in NO_ROOM:
                     self._store.reserve.give()
                 self._faults.tell("term", worker, error.errno or 0)
+                self._tell_health()
                 return
             del self._fenced[worker]
             self._send(messages.Fenced(worker, term, int(whole)))

@@ -19,6 +19,9 @@ cdef enum:
     SERVICE_DIRECT = 2  # direct get
     SERVICE_API = 3  # requests of the JetStream API
     SERVICE_CALL = 4  # anything else: a Python callable
+    # What a job of run_later() gives
+    JOB_WAITS = 1
+    JOB_PRESSES = 2
 
 @cython.final
 cdef class Hosted:
@@ -34,6 +37,8 @@ cdef class Hosted:
     cdef DeliveryTarget *direct_target
     cdef readonly dict subscriptions  # (kind, subject) -> number of the subscription
     cdef readonly bint touched  # its figures in the log table are to be written
+    cdef public object followers  # called soon after the stream has changed; None: nobody follows it
+    cdef bint followers_called  # the call is in StreamHost.jobs already
     cdef readonly uint32_t flags  # of its lane records: LANE_NO_SYNC
     cdef public object details  # what the API keeps about it (stream_api.Details)
 
@@ -47,11 +52,14 @@ cdef class StreamHost(Services):
         readonly dict by_row  # row -> Hosted
         list dirty  # Hosted with staged frames
         list touched
+        list jobs  # callables for the next turn
+        readonly list ticking  # called with the wall clock every 50 ms
         dict numbered  # number -> address of a Subscription, its kind
         dict calls  # number -> callable(errno)
         dict targets  # index of SERVICE_CALL -> callable(account, subject, reply, headers, payload, cid)
         uint64_t next_number
         object requests  # deque of API requests
+        list jobs  # callables of run_later()
         object api  # called with each of them
         object log
         uint64_t staged_size  # bytes of all stages
@@ -76,6 +84,7 @@ cdef class StreamHost(Services):
     cdef int append_frame(self, Hosted hosted, StagedFrame *frame) except -1
     cdef int store_in_memory(self, Hosted hosted, StagedFrame *frame) except -1
     cdef uint8_t *frame_room(self, uint64_t size) except NULL
+    cdef void commit_early(self) noexcept
     cdef void pause_remote(self, PublishView *view) noexcept
     cdef void refuse_full(self, Hosted hosted, PublishView *view) noexcept
     cdef int fail_staged(self, Hosted hosted, uint32_t status) except -1

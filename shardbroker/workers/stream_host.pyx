@@ -24,6 +24,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from shardbroker.hashing cimport hash_bytes
 from shardbroker.jetstream.direct_reply cimport DIRECT_HEAD_EXTRA, write_direct_head
 from shardbroker.jetstream.frame_stage cimport (
     TRAILER_ACK,
@@ -37,7 +38,7 @@ from shardbroker.jetstream.message_table cimport MessageEntry
 from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Proposal, Stream
 from shardbroker.jetstream.stream_state cimport SIZE_MASK, SegmentInfo
 from shardbroker.jetstream.subject_table cimport SubjectEntry
-from shardbroker.routing.delivery_target cimport DeliveryTarget, Subscription
+from shardbroker.routing.delivery_target cimport DeliveryTarget, Subscription, subscription_queue
 from shardbroker.routing.route_cache cimport Route
 from shardbroker.routing.router cimport PublishView
 from shardbroker.shm.append_lane cimport (
@@ -75,6 +76,7 @@ cdef enum:
     DRAIN_SIZE = 4 << 20  # bytes of lane records that are answered in one turn
     FULL_WAIT_NS = 100_000_000
     PAUSE_NS = 2_000_000
+    EARLY_SIZE = 32 << 10  # bytes staged that are worth a sync of their own when the disk is idle
     RECORD_OVERHEAD = 512  # bytes of heads and trailer that one publish may add to the lane
     REQUESTS_MAX = 10_000  # API requests that wait in this worker; nats-server has the same limit
     RELEASES_PER_TICK = 8
@@ -119,11 +121,14 @@ cdef class StreamHost(Services):
         self.by_row = {}
         self.dirty = []
         self.touched = []
+        self.jobs = []
+        self.ticking = []
         self.numbered = {}
         self.calls = {}
         self.targets = {}
         self.call_targets = {}
         self.requests = deque()
+        self.jobs = []
         self.next_number = 1
         self.wall_offset_ns = wall_clock_ns()
         self.now_ns = 0
@@ -189,9 +194,19 @@ cdef class StreamHost(Services):
         self.staged_size += stream.stage.size - before
         if not stream.in_dirty:
             self.mark_dirty(hosted)
-        if not hosted.memory and not self.router.services_full:
-            self.watch_lane()
+        if not hosted.memory:
+            if not self.router.services_full:
+                self.watch_lane()
+            if self.staged_size >= EARLY_SIZE and self.lane.is_idle():
+                self.commit_early()
         return True
+
+    cdef void commit_early(self) noexcept:
+        """The writer has nothing to do: let it begin with what there is, while the rest is still being read."""
+        try:
+            self.commit()
+        except BaseException as error:  # a bug of ours: the worker ends with it
+            self.session.failure = error
 
     cdef void mark_dirty(self, Hosted hosted) noexcept:
         hosted.stream.in_dirty = True
@@ -240,7 +255,9 @@ cdef class StreamHost(Services):
         cdef const RecordHead *record
         if view.reply_size == 0 or view.header_size > 0:
             return False
-        prefix = 20 + <uint32_t> len(hosted.stream.name) + 1  # $JS.API.DIRECT.GET. and the name, and a dot
+        prefix = 20  # $JS.API.DIRECT.GET. and the name, this stream's or that of the one it mirrors, and a dot
+        while prefix < view.subject_size and view.subject[prefix - 1] != 46:
+            prefix += 1
         if size == 0:
             if view.subject_size <= prefix:
                 return False
@@ -360,9 +377,36 @@ cdef class StreamHost(Services):
         left = <uint32_t> len(self.requests)
         if left:
             self.answer_requests(min(left, <uint32_t> 64))
-        if self.requests or self.lane.released != self.lane.processed:
+        if self.jobs:
+            self.run_jobs()
+        if self.jobs:
+            self.run_jobs()
+        if self.requests or self.jobs or self.lane.released != self.lane.processed:
             self.pressing = True
         return 0
+
+    def soon(self, job):
+        """Call `job()` in the next turn; one that has much to do calls soon() again after a millisecond."""
+        self.jobs.append(job)
+        self.pressing = True
+
+    def run_jobs(self):
+        """Call all jobs once."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            try:
+                job()
+            except Exception as error:
+                self.tell_failure("a job", error)
+
+    def tell_failure(self, what, error):
+        """Log a bug of ours that one request or job has met."""
+        import traceback
+
+        trace = " <- ".join(
+            f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        self.log.error(f"JetStream: {what} failed: {type(error).__name__}: {error} in {trace}")
 
     def answer_requests(self, uint32_t count):
         """Hand requests to the API, or to whom they are for."""
@@ -377,12 +421,32 @@ cdef class StreamHost(Services):
                     hosted = self.hosted[index] if service == SERVICE_DIRECT else None
                     self.api(hosted, account, subject, reply, block, payload, cid, local)
             except Exception as error:
-                import traceback
+                self.tell_failure(repr(subject), error)
 
-                trace = " <- ".join(
-                    f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
-                )
-                self.log.error(f"JetStream: {subject!r} failed: {type(error).__name__}: {error} in {trace}")
+    def run_later(self, job):
+        """Call `job()` once a turn, from the next one on: JOB_PRESSES when the turn after it should come at
+        once, JOB_WAITS when it may take a tick, anything else when it is done."""
+        self.jobs.append(job)
+        self.pressing = True
+
+    def run_jobs(self):
+        """One slice of each long piece of work, such as a backup."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            try:
+                wish = job()
+            except Exception as error:
+                self.log.error(f"JetStream: {job!r} failed: {type(error).__name__}: {error}")
+                continue
+            if wish == JOB_PRESSES or wish == JOB_WAITS:
+                self.jobs.append(job)
+                if wish == JOB_PRESSES:
+                    self.pressing = True
+
+    def staging_room(self):
+        """Bytes that long work may stage now: up to half of the lane, where publishers begin to wait."""
+        cdef uint64_t used = self.lane.size - self.lane.room() + self.staged_size
+        return (self.lane.size >> 1) - min(self.lane.size >> 1, used)
 
     cdef int drain(self) except -1:
         """Apply and answer what the writer has processed, in lane order."""
@@ -695,15 +759,19 @@ cdef class StreamHost(Services):
         """Free the slot of a stream that is gone."""
         self.hosted[hosted.index] = None
 
-    def subscribe(self, hosted, int kind, bytes subject, uint32_t account=0, uint32_t index=0):
+    def subscribe(
+        self, hosted, int kind, bytes subject, uint32_t account=0, uint32_t index=0, bytes queue=b""
+    ):
         """Let messages for `subject` come to a stream (`hosted`), or to the API or a call when it is None.
 
+        With `queue` one member of that group gets each message, over all workers.
         Gives a number for unsubscribe_number(). Raises MemoryError.
         """
         cdef DeliveryTarget *target
         cdef Hosted owner
         cdef Subscription *subscription
         cdef Sublist sublist
+        cdef uint64_t queue_hash = 0
         if hosted is not None:
             owner = hosted
             target = owner.target if kind == SERVICE_STREAM else owner.direct_target
@@ -712,14 +780,19 @@ cdef class StreamHost(Services):
             target = self.api_target
         else:
             target = <DeliveryTarget *> <size_t> self.call_targets[index]
-        subscription = subscription_new(subject, <uint32_t> len(subject), NULL, 0, b"1", 1)
+        subscription = subscription_new(
+            subject, <uint32_t> len(subject), queue, <uint32_t> len(queue), b"1", 1
+        )
         if subscription == NULL:
             raise MemoryError("no memory for a subscription")
         subscription.target = target
+        if queue:
+            subscription.queue_id = hash_bytes(queue, <uint32_t> len(queue), self.session.seed) | 1
+            queue_hash = self.session.directory.queue_hash_of(queue, <uint32_t> len(queue))
         sublist = self.session.routes.sublist(account)
         try:
-            sublist.insert(subject, <uint32_t> len(subject), 0, &subscription.item)
-            self.session.directory.change(account, subject, <uint32_t> len(subject), 0, False, 1)
+            sublist.insert(subject, <uint32_t> len(subject), subscription.queue_id, &subscription.item)
+            self.session.directory.change(account, subject, <uint32_t> len(subject), queue_hash, False, 1)
         except MemoryError:
             free(subscription)
             raise
@@ -739,8 +812,13 @@ cdef class StreamHost(Services):
         """End a subscription by its number."""
         cdef Subscription *subscription = <Subscription *> <size_t> self.numbered.pop(number)
         cdef uint8_t *subject = <uint8_t *> (subscription + 1)
+        cdef uint64_t queue_hash = 0
+        if subscription.queue_id:
+            queue_hash = self.session.directory.queue_hash_of(
+                subscription_queue(subscription), subscription.queue_size
+            )
         self.session.directory.change(
-            subscription.target.account, subject, subscription.subject_size, 0, False, -1
+            subscription.target.account, subject, subscription.subject_size, queue_hash, False, -1
         )
         self.session.retire(subscription)
         self.session.routes.generation += 1
@@ -920,6 +998,9 @@ cdef class StreamHost(Services):
         if not hosted.touched:
             hosted.touched = True
             self.touched.append(hosted)
+        if hosted.followers is not None and not hosted.followers_called:
+            hosted.followers_called = True
+            self.soon(hosted.followers)
 
     cdef void note_figures(self, Hosted hosted) except *:
         """Write the stream's figures into its row of the log table (layout.LOG_FIGURES, in order)."""
@@ -958,7 +1039,16 @@ cdef class StreamHost(Services):
         for hosted in self.touched:
             self.note_figures(hosted)
         self.touched.clear()
+        for ticking in self.ticking:
+            try:
+                ticking(now_ns + self.wall_offset_ns)
+            except Exception as error:
+                self.tell_failure("a tick", error)
         return 0
+
+    def called_followers(self, Hosted hosted):
+        """`followers` runs now: the next change calls it again."""
+        hosted.followers_called = False
 
     def expire(self, Hosted hosted):
         """Remove messages that are past their time; the last of a subject may leave a marker (spec 03 section 6)."""

@@ -8,8 +8,10 @@ from shardbroker.jetstream.stream import Stream
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.stream_log import StreamLog
 from shardbroker.jetstream.stream_state import StreamState
+from shardbroker.storage.disk import Disk
 from shardbroker.storage.layout import LOGS, log_name, segment_base_of
 from shardbroker.storage.log_scan import LogScan
+from shardbroker.storage.watermark import read_watermark
 from shardbroker.workers.log_reader import LogReader
 from shardbroker.workers.stream_host import Hosted
 
@@ -84,7 +86,7 @@ def open_stored(
             files.append((base, f"{directory}/{name}"))
     state = first_state(entry)
     sink = StateSink(state, now_ns, progress)
-    scan = LogScan(entry.log_id, files)
+    scan = LogScan(entry.log_id, files, read_watermark(Disk(), directory))
     segments = scan.segments
     for index, segment in enumerate(segments):
         end = segments[index + 1].base if index + 1 < len(segments) else segment.base + segment.capacity
