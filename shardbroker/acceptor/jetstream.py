@@ -18,7 +18,7 @@ from collections.abc import Callable
 import orjson
 
 from shardbroker import limits
-from shardbroker.acceptor.catalog import LIVE, RESERVED, Catalog, Entry
+from shardbroker.acceptor.catalog import ABANDONED, LIVE, RESERVED, Catalog, Entry
 from shardbroker.acceptor.fabric import Fabric
 from shardbroker.acceptor.stream_writer import StreamWriter
 from shardbroker.acceptor.worker import Worker
@@ -97,7 +97,9 @@ class JetStream:
             except ValueError:
                 found["damaged"] = "its metadata is no JSON"
         entry = self.catalog.load(found["log_id"], stored, found["damaged"])
-        if entry.state != LIVE:
+        if entry.state == ABANDONED:
+            self._log.warn(f"JetStream: the restore of stream {entry.name} was not finished: it is removed")
+        elif entry.state != LIVE:
             self._log.error(f"JetStream: log {entry.log_id:08x} is damaged: {entry.reason}")
 
     def _tell_mode(self) -> None:
@@ -116,12 +118,21 @@ class JetStream:
         for entry in self.catalog.entries():
             self._put(worker, entry)
         worker.send(StreamNews("end", {"term": self.writer.term, "store": self.store_path}))
+        for entry in self.catalog.abandoned(worker.index):
+            worker.send(StreamNews("abandoned", _described(entry)))
 
     def _put(self, worker: Worker, entry: Entry) -> None:
         descriptors = ()
         if entry.memory_fd >= 0 and entry.owner == worker.index:
             descriptors = (entry.memory_fd,)
         worker.send(StreamNews("put", _described(entry)), descriptors)
+
+    def worker_up(self, worker: Worker) -> None:
+        """A worker has all its streams: tell the others that nobody needs to wait for it any more."""
+        if worker.generation > 1:
+            for other in self._workers:
+                if other is not worker:
+                    other.send(StreamNews("up", {"worker": worker.index}))
 
     # --- questions --------------------------------------------------------------------------------------
 
@@ -165,6 +176,7 @@ class JetStream:
     def _created(self, worker: Worker, body: dict) -> dict:
         entry = self.catalog.finish_create(body["log_id"])
         if entry is not None:
+            entry.reserved = max(entry.reserved, body.get("reserved", 0))
             self._broadcast(entry, worker)
         return {}
 
@@ -193,7 +205,7 @@ class JetStream:
             return
         if entry.memory_fd >= 0:
             os.close(entry.memory_fd)
-        if entry.state != RESERVED:
+        if entry.state not in (RESERVED, ABANDONED):
             for worker in self._workers:
                 if worker is not teller:
                     worker.send(StreamNews("gone", {"account": entry.account, "name": entry.name}))
@@ -209,12 +221,17 @@ class JetStream:
             if entry.owner != index:
                 continue
             if entry.pending_config is not None:
-                self.catalog.finish_update(entry.log_id, self._is_stored(entry, entry.pending_config))
+                stored = self._newest(entry)
+                ok = stored is not None and stored["config"] == entry.pending_config.to_json_dict()
+                self.catalog.finish_update(entry.log_id, ok)
             if entry.state == RESERVED:
-                if entry.config.storage == "file" and self._is_stored(entry, entry.config):
-                    self.catalog.finish_create(entry.log_id)
-                else:
+                stored = self._newest(entry) if entry.config.storage == "file" else None
+                if stored is None or stored["config"] != entry.config.to_json_dict():
                     self._remove(entry.log_id, None)
+                elif stored.get("restoring"):
+                    entry.state = ABANDONED
+                else:
+                    self.catalog.finish_create(entry.log_id)
             elif entry.config.storage == "file" and not os.path.isdir(self._log_directory(entry)):
                 self._remove(entry.log_id, None)  # it was being deleted
 
@@ -223,8 +240,8 @@ class JetStream:
 
         return f"{self.store_path}/{LOGS}/{log_name(entry.log_id)}"
 
-    def _is_stored(self, entry: Entry, config: StreamConfig) -> bool:
-        """Whether the newest metadata slot of the log has this configuration. Reads; the writer alone writes."""
+    def _newest(self, entry: Entry) -> dict | None:
+        """What the newest metadata slot of the log has. Reads; the writer alone writes."""
         from shardbroker.storage import metadata
         from shardbroker.storage.layout import CONFIG_SLOTS
 
@@ -236,7 +253,7 @@ class JetStream:
             except OSError:
                 contents.append(None)
         newest = metadata.Slots(contents).body
-        return newest is not None and orjson.loads(newest)["config"] == config.to_json_dict()
+        return None if newest is None else orjson.loads(newest)
 
 
 def _described(entry: Entry) -> dict:

@@ -191,6 +191,7 @@ class Broker:
         writer.on_lane_broken = lambda index: self.workers[index].kill()
         self.supervisor.on_attached = self._worker_attached
         self.supervisor.on_ask = jetstream.asked
+        self.supervisor.on_worker_up = jetstream.worker_up
         self.supervisor.before_restart = self._settle_streams
         self.shutdown.before_end = self._end_writer
         return jetstream

@@ -73,6 +73,7 @@ class Supervisor:
         self.on_up: Callable[[], None] = lambda: None  # each time a worker is ready
         self.on_start_failed: Callable[[str], None] = lambda _: None  # before on_all_up, for good
         self.on_all_stopped: Callable[[], None] = lambda: None
+        self.on_worker_up: Callable[[Worker], None] = lambda _: None  # the same, and which one
         self.on_move: Callable[[Worker, MoveSocket, int], None] = lambda *_: None
         self.on_answer: Callable[[Worker, Answer], None] = lambda *_: None
         self.on_attached: Callable[[Worker], None] = lambda _: None  # a process was told what is where
@@ -197,6 +198,7 @@ class Supervisor:
         if worker.generation > 1:
             self._log.info(f"Worker {worker.index} is back, pid {worker.pid}")
         self.on_up()
+        self.on_worker_up(worker)
         if not self._was_up and all(peer.state == UP for peer in self._workers):
             self._was_up = True
             self.on_all_up()

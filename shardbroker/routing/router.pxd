@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport DeliveryTarget, Subscription
+from shardbroker.routing.gap cimport Gap
 from shardbroker.routing.outbox cimport ChunkPool
 from shardbroker.routing.overflow cimport Overflow
 from shardbroker.routing.route_cache cimport Route, RouteCache, RouteGroup
@@ -103,6 +104,7 @@ cdef class Router(FrameHandler):
     cdef bint stall_allowed
     cdef bint tracing  # tell the owner of every delivery
     cdef bint services_full  # messages for services wait with their publishers
+    cdef Gap gap  # subjects whose stream has no owner just now, or None
     cdef QueuePick *picks
     cdef Subscription **chosen
     cdef uint32_t pick_count

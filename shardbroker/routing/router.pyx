@@ -147,6 +147,10 @@ cdef class Router(FrameHandler):
         """Who is told of exhausted subscriptions and of much output."""
         self.owner = owner
 
+    def set_gap(self, Gap gap):
+        """Messages on these subjects wait with their publishers; None: none do."""
+        self.gap = gap
+
     cdef uint64_t random(self) noexcept:
         """xorshift64*: fair enough to choose queue members, and cheap."""
         cdef uint64_t state = self.random_state
@@ -171,6 +175,9 @@ cdef class Router(FrameHandler):
             return PUBLISHED_NONE
         if self.services_full and self.is_for_service(route):
             return BACK_PRESSURED
+        if self.gap is not None and self.now_ns < self.gap.until_ns:
+            if self.gap.covers(view.account, view.subject, view.subject_size):
+                return BACK_PRESSURED
         mask = route.remote_mask
         self.pick_count = self.chosen_count = 0
         if route.group_count:

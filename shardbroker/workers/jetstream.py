@@ -17,6 +17,7 @@ from shardbroker.errors import StorageError
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.stream_config import StreamConfig
+from shardbroker.routing.gap import Gap
 from shardbroker.shm import layout
 from shardbroker.shm.append_lane import LaneProducer
 from shardbroker.shm.mapping import Mapping
@@ -31,6 +32,8 @@ from shardbroker.workers.stream_opening import StreamEntry, open_memory, open_ne
 GLOBAL_ACCOUNT = "$G"
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE, _LANE_METADATA = 5, 3
+#: So long publishers wait for the successor of a dead owner; then they hear what nats-server would say.
+_GAP_NS_MAX = 5_000_000_000
 
 
 class JetStream:
@@ -57,6 +60,7 @@ class JetStream:
         self._rows = [WorkerRow(board, index) for index in range(worker_count)]
         self._describe_client = lambda _cid: {}
         self._send = send
+        self._down: dict[int, int] = {}  # workers that are away, and until when their publishers wait
         self._pending: list[tuple[StreamEntry, int]] = []  # streams to be read back
         self._asked: dict[int, Callable[[dict, list[int]], None]] = {}
         self._next_request = 1
@@ -99,6 +103,8 @@ class JetStream:
             self._gone(message.body)
         elif message.kind == "end":
             self._all_told(message.body)
+        elif message.kind == "up":
+            self.owner_up(message.body["worker"])
 
     def _put(self, body: dict, memory_fd: int) -> None:
         entry = entry_of(body)
@@ -139,6 +145,28 @@ class JetStream:
         self._progress_at = now
         text = f"reading streams back: {number} of {len(self._pending)} done, {done >> 20} MiB of the next"
         self._send(messages.Progress(self.worker_index, text))
+
+    # --- owners that are away ---------------------------------------------------------------------------
+
+    def owner_down(self, worker: int) -> None:
+        """A worker is dead: publishers to its streams wait for its successor."""
+        self._down[worker] = time.monotonic_ns() + _GAP_NS_MAX
+        self._set_gap()
+
+    def owner_up(self, worker: int) -> None:
+        """A worker has all its streams again."""
+        if self._down.pop(worker, None) is not None:
+            self._set_gap()
+
+    def _set_gap(self) -> None:
+        if not self._down:
+            self._session.set_gap(None)
+            return
+        patterns = {b"$JS.API.>"}
+        for entry in self.account(GLOBAL_ACCOUNT).values():
+            if entry.owner in self._down:
+                patterns.update(subject.encode() for subject in entry.config.subjects or ())
+        self._session.set_gap(Gap(0, sorted(patterns), max(self._down.values()), 0))
 
     # --- streams of this worker -------------------------------------------------------------------------
 

@@ -287,6 +287,8 @@ class Worker:
 
     def _peer_down(self, message: messages.PeerDown) -> None:
         """The peer is dead for certain: deliver what it published, then let go of everything of it."""
+        if self._jetstream is not None:
+            self._jetstream.owner_down(message.worker)
         peer = self._peers.get(message.worker)
         if peer is not None and peer[0] <= message.generation:
             del self._peers[message.worker]

@@ -119,6 +119,10 @@ cdef class Session(Sink):
         """Give messages for services to these: JetStream."""
         self.services = services
 
+    def set_gap(self, gap):
+        """See routing/gap.pyx."""
+        self.router.set_gap(gap)
+
     # --- bounds of one turn -----------------------------------------------------------------------------
 
     cdef void mark_output(self) noexcept:
