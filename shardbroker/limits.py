@@ -46,6 +46,8 @@ interest_partitions_count = 256
 
 # --- JetStream ------------------------------------------------------------------------------------------
 lane_size_min = 32 << 20  # bytes of an append lane: what may wait for one sync of a slow disk
+lane_size_floor = 1 << 20  # bytes; less would stop publishing at each sync
+lane_size_max = 1 << 31  # bytes; sizes of its records are 32-bit numbers
 log_rows_max = 1 << 16  # streams of the broker, of all accounts; 16 MiB of address space
 sync_interval_s_default = 120.0  # nats-server sync_interval
 store_directory_default = "nats"  # below the directory for temporary files, as nats-server

@@ -20,6 +20,16 @@ from shardbroker.shm.region import Region, require_space
 from shardbroker.shm.slot_table import SlotTable
 from shardbroker.shm.worker_table import GAUGES, STATISTIC, WorkerRow
 
+#: Name, offset in a row of the log table, and bits to the right of it in its u64.
+_WRITER_FIGURES = (
+    ("error", layout.LOG_ERROR - 4, 32),
+    ("durable_index", layout.LOG_DURABLE_INDEX, 0),
+    ("stored_index", layout.LOG_STORED_INDEX, 0),
+    ("syncs", layout.LOG_SYNCS, 0),
+    ("frames", layout.LOG_FRAMES, 0),
+    ("bytes", layout.LOG_BYTES, 0),
+)
+
 
 class WorkerRegions:
     """What one generation of one worker writes: its ring, interest, connection table, and its doorbell."""
@@ -62,6 +72,8 @@ class Fabric:
 
     def __init__(self, options: Options, worker_count: int):
         ring_sizes = worker_count * (layout.RING_DATA + options.ring_size)
+        if options.jetstream:
+            ring_sizes += worker_count * (layout.RING_DATA + lane_size(options))
         require_space(ring_sizes + 8 * limits.filter_words_count + limits.shared_memory_slack_size)
         self.worker_count = worker_count
         self.start_ns = time.time_ns()
@@ -157,6 +169,25 @@ class Fabric:
         start = (row * layout.LOG_ROW_SIZE + layout.LOG_FIGURES_START) // 8
         values = self._log_cells[start : start + len(layout.LOG_FIGURES)]
         return dict(zip(layout.LOG_FIGURES, values, strict=True))
+
+    def writer_row(self, row: int) -> dict[str, int]:
+        """What the stream-writer says of a log: errno of the last failure, durable and stored index, and
+        syncs, frames and bytes since its row was given to it."""
+        return {
+            name: self._log_cells[(row * layout.LOG_ROW_SIZE + offset) // 8] >> shift
+            for name, offset, shift in _WRITER_FIGURES
+        }
+
+    def lane(self, worker: int) -> tuple[int, int, int]:
+        """(head, processed, released) of a worker's append lane (shm/layout.py). Read, not mapped: only its
+        first page is of interest here."""
+        page = os.pread(self.lanes[worker].fd, layout.LANE_RELEASED + 8, 0)
+        cells = memoryview(page).cast("Q")
+        return (
+            cells[layout.LANE_HEAD // 8],
+            cells[layout.LANE_PROCESSED // 8],
+            cells[layout.LANE_RELEASED // 8],
+        )
 
     def clear_log_row(self, row: int) -> None:
         """Before a row is used for another log."""

@@ -23,6 +23,7 @@ from shardbroker.control.messages import (
     Stop,
     WriterAttach,
     WriterFailed,
+    WriterHealth,
     WriterPeer,
     WriterReady,
     WriterReport,
@@ -75,11 +76,26 @@ class StreamWriter:
         self._was_ready = False
         self._stopping = False
         self._told_slow = False
+        self._told_faults: list[str] = []
         self._heartbeat = memoryview(mmap.mmap(fabric.board.fd, layout.PAGE)).cast("Q")
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    @property
+    def faults(self) -> list[str]:
+        """What keeps publishes from being acknowledged, in words. A writer that is just replaced is none."""
+        faults = list(self._told_faults)
+        if not self._process.alive and self._process.restarts > limits.restarts_immediate:
+            faults.append(f"the stream-writer ended {self._process.restarts} times in a row")
+        if self._told_slow:
+            faults.append("the disk does not answer")
+        return faults
 
     def start(self) -> None:
         """Start the process; ``on_ready`` or ``on_failed`` follows."""
@@ -136,6 +152,7 @@ class StreamWriter:
             process.describe_exit(lambda how: self._log.error(f"{who} {how}: it is started again"))
         process.release()
         process.state = WAITING
+        self._told_faults = []  # its successor tells its own
         if self._stopping:
             process.state = STOPPED
             self.on_stopped()
@@ -175,6 +192,8 @@ class StreamWriter:
             case WriterReport():
                 tell = {"info": self._log.info, "warn": self._log.warn}.get(message.level, self._log.error)
                 tell(message.text)
+            case WriterHealth():
+                self._told_faults = message.faults
             case WriterFailed() if not self._was_ready:
                 self._fail(message.text)
             case WriterFailed():

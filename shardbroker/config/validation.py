@@ -19,6 +19,7 @@ def validate(options: Options) -> None:
     _check_names(options)
     _check_sizes(options)
     _check_times(options)
+    _check_jetstream(options)
 
 
 def _check_names(options: Options) -> None:
@@ -68,3 +69,25 @@ def _check_times(options: Options) -> None:
             f"lame duck grace period ({options.lame_duck_grace_period_s:g}s) should be strictly lower than "
             f"lame duck duration ({options.lame_duck_duration_s:g}s)"
         )
+
+
+def _check_jetstream(options: Options) -> None:
+    for name in ("max_memory_store", "max_file_store"):
+        if getattr(options, name) < -1:
+            raise ConfigError(
+                f"{name} {getattr(options, name)} should be a number of bytes, or -1 for the default"
+            )
+    if options.sync_interval_s <= 0:
+        raise ConfigError("sync_interval should be a positive duration")
+    size = options.lane_size
+    if size == 0:
+        return
+    # A message of the largest size travels in one record, beside others that wait for their sync.
+    least = max(limits.lane_size_floor, 4 * options.max_payload)
+    if size < least or size & (size - 1):
+        raise ConfigError(
+            f"lane_size {size} should be a power of two of at least {least} bytes "
+            f"(max_payload is {options.max_payload})"
+        )
+    if size > limits.lane_size_max:
+        raise ConfigError(f"lane_size {size} cannot be higher than {limits.lane_size_max}")

@@ -9,7 +9,7 @@ fields in order as a JSON list.
                          StreamAttach, StreamNews, StreamReply
     worker -> acceptor   Ready, PeerDownDone, MoveSocket, Answer, StreamAsk, Progress
     acceptor -> writer   WriterAttach, WriterPeer, Fence, Stop
-    writer -> acceptor   WriterReady, WriterFailed, WriterReport, LaneBroken, Fenced
+    writer -> acceptor   WriterReady, WriterFailed, WriterReport, WriterHealth, LaneBroken, Fenced
 
 How a worker lives (the acceptor's side is acceptor/supervisor.py):
 
@@ -214,6 +214,13 @@ class WriterReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WriterHealth:
+    """What is wrong at the disk from now on, in words for /healthz and /jsz; empty when nothing is."""
+
+    faults: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class LaneBroken:
     """That worker's lane holds garbage: nothing of it is read until it is fenced, so it should be ended."""
 
@@ -243,7 +250,8 @@ class StreamAttach:
 @dataclass(frozen=True, slots=True)
 class StreamNews:
     """The catalog of streams has changed. ``kind``: "put" (a stream is there, or its configuration is new;
-    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", or "end"."""
+    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has its streams), or
+    "end"."""
 
     kind: str
     body: dict[str, Any]
@@ -279,6 +287,7 @@ Message = (
     | Ready | PeerDownDone | MoveSocket | Answer
     | StreamAttach | StreamNews | StreamAsk | StreamReply | Progress
     | WriterAttach | WriterPeer | Fence | WriterReady | WriterFailed | WriterReport | LaneBroken | Fenced
+    | WriterHealth
 )  # fmt: skip
 
 #: The index is the kind on the wire. Only append.
@@ -308,6 +317,7 @@ _CLASSES: tuple[type, ...] = (
     StreamAsk,
     StreamReply,
     Progress,
+    WriterHealth,
 )
 _KINDS = {cls: kind for kind, cls in enumerate(_CLASSES)}
 _NAMES = {cls: tuple(cls.__dataclass_fields__) for cls in _CLASSES}

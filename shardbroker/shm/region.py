@@ -113,5 +113,5 @@ def require_space(needed: int) -> None:
 def _remedy(needed: int) -> str:
     return (
         f"give it more (docker: --shm-size={-(-needed >> 20) * 2}m; elsewhere: "
-        f"mount -o remount,size=... {SHARED_MEMORY_DIRECTORY}) or lower --workers or --ring_size"
+        f"mount -o remount,size=... {SHARED_MEMORY_DIRECTORY}) or lower --workers, --ring_size or --lane_size"
     )

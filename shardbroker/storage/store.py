@@ -26,6 +26,8 @@ POOL_COUNT_MAX = 4
 #: Added to what segments tell when both slots of the term are damaged: no broker was started that often.
 TERM_LEAP = 1 << 20
 _ZEROS_SIZE = 1 << 20
+#: What nats-server has in the directory of an account: its streams, or those of a cluster's metadata.
+_NATS_SERVER_MARKS = ("streams", "_js_")
 
 _FORMAT_LINE = re.compile(rb"shardbroker JetStream store, format (\d+)\n")
 
@@ -71,6 +73,7 @@ class Store:
 
     def _open(self) -> None:
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        self._refuse_foreign()
         self._directory(self.path)
         self._take_lock()
         self._check_format()
@@ -87,6 +90,16 @@ class Store:
         self._pool = [f"{self.pool_path}/{name}" for name in self.disk.list(self.pool_path)]
         self._read_term()
         self._drop_unfinished()
+
+    def _refuse_foreign(self) -> None:
+        """nats-server uses the same directory, one below it for each account: two servers in one store would
+        each take the other's files for damage."""
+        for name in self.disk.list(self.path) if self.disk.exists(self.path) else ():
+            if any(self.disk.exists(f"{self.path}/{name}/{mark}") for mark in _NATS_SERVER_MARKS):
+                raise StartError(
+                    f"{self.path} is a store of nats-server (it has {name}/): give another --store_dir, and "
+                    "bring streams over with `nats stream backup` from there and `nats stream restore` here"
+                )
 
     def _directory(self, path: str) -> None:
         if not self.disk.exists(path):

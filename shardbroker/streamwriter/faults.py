@@ -14,6 +14,8 @@ from shardbroker.control.messages import LaneBroken, Message, WriterReport
 REPEAT_S = 10.0
 #: Matters remembered; with more the oldest is told again too early, no worse.
 MATTERS_MAX = 256
+#: Of them told to whoever watches: a list of all logs helps nobody.
+FAULTS_SHOWN = 20
 #: Bytes that must have become free since the disk was full, so that it counts as not full.
 ROOM_SIZE = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -53,6 +55,11 @@ class Faults:
             self._send(WriterReport("error", f"JetStream store: {_words(*matter)}"))
         else:
             self._counts[matter] += 1
+
+    def current(self) -> list[str]:
+        """What is wrong at the disk now, in words; what a worker did wrong is not meant."""
+        full = ["the disk is full, publishes are refused"] if self._is_full else []
+        return full + [_words(*matter) for matter in self._counts if matter[0] != "record"][:FAULTS_SHOWN]
 
     def look(self, now: float) -> None:
         """From time to time: whether the disk has room again, and what went on failing."""

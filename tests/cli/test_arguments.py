@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from shardbroker.cli.arguments import _OPTION_FLAGS, _REFUSED_FLAGS, parse_arguments
-from shardbroker.cli.flags import boolean, duration, integer, size
+from shardbroker.cli.flags import boolean, duration, integer, size, sync_mode
 from shardbroker.config.options import Options
 from shardbroker.config.validation import validate
 from shardbroker.errors import ConfigError, UsageError
@@ -17,6 +17,7 @@ SAMPLES = {
     size: ("2kb", 2048),
     duration: ("1m", 60.0),
     boolean: ("1", True),
+    sync_mode: ("commit", True),
 }
 WITHOUT_FLAG = {"http_host", "auth_timeout_s"}
 

@@ -33,6 +33,12 @@ EXAMPLES = [
     messages.WriterReport("warn", "the disk is slow"),
     messages.LaneBroken(63),
     messages.Fenced(3, 2**32 - 1, 1),
+    messages.WriterHealth(["the disk is full, publishes are refused"]),
+    messages.StreamAttach(32 << 20, 1 << 16, 3),
+    messages.StreamNews("put", {"name": "A", "config": {"subjects": ["a.>"]}}),
+    messages.StreamAsk(7, "create", {"account": "$G", "name": "A"}),
+    messages.StreamReply(7, {"error": [400, 10058, "stream name already in use"]}),
+    messages.Progress(1, "reading the log of stream A"),
 ]
 
 

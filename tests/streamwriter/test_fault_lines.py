@@ -3,7 +3,7 @@
 import errno
 
 from shardbroker.control.messages import LaneBroken, WriterReport
-from shardbroker.streamwriter.faults import MATTERS_MAX, REPEAT_S, ROOM_SIZE, Faults
+from shardbroker.streamwriter.faults import FAULTS_SHOWN, MATTERS_MAX, REPEAT_S, ROOM_SIZE, Faults
 
 
 class Ears:
@@ -49,6 +49,27 @@ def test_a_full_disk_is_told_once_whatever_the_logs_and_when_it_ends():
     assert ears.lines() == ["JetStream store: the disk has room again"]
     ears.faults.tell("log", 1, errno.EDQUOT)
     assert len(ears.lines()) == 1
+
+
+def test_what_is_wrong_now_can_be_asked():
+    ears = Ears()
+    assert ears.faults.current() == []
+    ears.faults.tell("record", 3, 0)  # a worker's fault, not the disk's
+    assert ears.faults.current() == []
+    ears.free = 100
+    ears.faults.tell("log", 7, errno.ENOSPC)
+    ears.faults.tell("log", 8, errno.EIO)
+    full = "the disk is full, publishes are refused"
+    broken = "log 00000008 could not be written: Input/output error"
+    assert ears.faults.current() == [full, broken]
+    ears.faults.look(1.0)
+    assert ears.faults.current() == [full, broken]
+    ears.free = 101 + ROOM_SIZE
+    ears.faults.look(REPEAT_S + 1)
+    assert ears.faults.current() == []
+    for log_id in range(3 * FAULTS_SHOWN):
+        ears.faults.tell("log", log_id, errno.EIO)
+    assert len(ears.faults.current()) == FAULTS_SHOWN
 
 
 def test_each_matter_has_its_words_and_memory_is_bounded():

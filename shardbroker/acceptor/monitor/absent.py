@@ -1,13 +1,10 @@
-"""Pages about what this server does not have (routes, gateways, leaf nodes, JetStream, Raft), in the shape
+"""Pages about what this server does not have (routes, gateways, leaf nodes, Raft), in the shape
 nats-server gives them when it has none either, so that exporters and dashboards go on working."""
 
 import time
 
-from shardbroker.acceptor.monitor.page import bool_argument, int_argument, json_page, text_page, timestamp
+from shardbroker.acceptor.monitor.page import bool_argument, json_page, text_page, timestamp
 from shardbroker.acceptor.monitor.page import subscriptions_argument as _check_subscriptions
-
-_JSZ_FLAGS_BEFORE = ("accounts", "streams", "consumers", "direct-consumers", "config")
-_JSZ_FLAGS_AFTER = ("leader-only", "raft", "stream-leader-only")
 
 
 def routez(monitor, request, respond) -> None:
@@ -30,27 +27,6 @@ def gatewayz(monitor, request, respond) -> None:
 def leafz(monitor, request, respond) -> None:
     bool_argument(request, "subs")
     respond(json_page({**_head(monitor), "leafnodes": 0, "leafs": []}))
-
-
-def jsz(monitor, request, respond) -> None:
-    for name in _JSZ_FLAGS_BEFORE:
-        bool_argument(request, name)
-    for name in ("offset", "limit"):
-        int_argument(request, name)
-    for name in _JSZ_FLAGS_AFTER:
-        bool_argument(request, name)
-    sizes = dict.fromkeys(
-        ("memory", "storage", "reserved_memory", "reserved_storage", "accounts", "ha_assets"), 0
-    )
-    page = {
-        **sizes,
-        "api": {"level": 0, "total": 0, "errors": 0},
-        **_head(monitor),
-        "disabled": True,
-        "config": {"max_memory": 0, "max_storage": 0},
-        **dict.fromkeys(("streams", "consumers", "messages", "bytes", "total"), 0),
-    }
-    respond(json_page(page))
 
 
 def ipqueuesz(monitor, request, respond) -> None:

@@ -43,7 +43,7 @@ def _detail(broker, account: str) -> dict:
     return detail | {
         "expired": False,
         "complete": True,
-        "jetstream_enabled": False,
+        "jetstream_enabled": is_global and broker.jetstream is not None,
         "leafnode_connections": 0,
         "client_connections": figures[STATISTIC["connections"]] if is_global else 0,
         "subscriptions": figures[STATISTIC["subscriptions"]] if is_global else 0,

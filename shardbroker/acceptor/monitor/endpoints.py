@@ -6,17 +6,19 @@ import threading
 from collections import Counter
 from functools import cached_property
 
-from shardbroker.acceptor.monitor.absent import gatewayz, ipqueuesz, jsz, leafz, raftz, routez
+from shardbroker.acceptor.monitor.absent import gatewayz, ipqueuesz, leafz, raftz, routez
 from shardbroker.acceptor.monitor.accountz import accountz, accstatz
 from shardbroker.acceptor.monitor.connz import connz
 from shardbroker.acceptor.monitor.healthz import healthz
 from shardbroker.acceptor.monitor.http_server import NOT_FOUND, HttpServer, Request, Respond
 from shardbroker.acceptor.monitor.index import index
+from shardbroker.acceptor.monitor.jsz import jsz
 from shardbroker.acceptor.monitor.page import BadArgument, text_page
 from shardbroker.acceptor.monitor.processes import Processes
 from shardbroker.acceptor.monitor.shardz import shardz
 from shardbroker.acceptor.monitor.subsz import subsz
 from shardbroker.acceptor.monitor.varz import varz
+from shardbroker.acceptor.monitor.writer_rates import WriterRates
 
 _PAGES = {
     "/": index,
@@ -54,6 +56,10 @@ class Monitor:
     @cached_property
     def processes(self) -> Processes:
         return Processes(self.broker)
+
+    @cached_property
+    def writer_rates(self) -> WriterRates:
+        return WriterRates(self.broker)
 
     def handle(self, request: Request, respond: Respond) -> None:
         """Answer one request."""

@@ -1,38 +1,98 @@
-"""/healthz: ready for clients or not.
+"""/healthz: ready for clients or not; and of JetStream what is asked for.
 
-One worker being restarted is no reason to take the server out of service: the others serve, and the slot
-is back in a moment. JetStream arguments are checked as nats-server does and otherwise pass: there is no
-JetStream that could be ill.
+One worker being restarted is no reason to take the server out of service: the others serve, and the slot is
+back in a moment. The same goes for the stream-writer. Answers about accounts, streams and consumers are
+nats-server's. Two things differ, for a reason: a disk that is full or fails is told here (nats-server
+switches JetStream off then, we refuse publishes and go on when it heals), and ``js-enabled-only`` leaves it
+out, because probes that restart a server ask that, and a restart makes no room.
 """
 
+from shardbroker.acceptor.catalog import DAMAGED, RESERVED
+from shardbroker.acceptor.monitor.jsz import damaged_streams
 from shardbroker.acceptor.monitor.page import bool_argument, json_page
 from shardbroker.acceptor.worker import UP
 
 _FLAGS = ("js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details")
 
 
+class _Illness(Exception):
+    """What is wrong: the status, and an entry of ``errors``."""
+
+    def __init__(self, status: int, kind: str, text: str, **where: str):
+        super().__init__(text)
+        self.status = status
+        self.entry = {"type": kind, **{key: name for key, name in where.items() if name}, "error": text}
+
+
 def healthz(monitor, request, respond) -> None:
-    for name in _FLAGS:
-        bool_argument(request, name)
-    error, status = _argument_error(request), 400
-    if not error and not any(worker.state == UP for worker in monitor.broker.workers):
-        error, status = "no worker is ready", 503
-    if not error:
+    flags = {name: bool_argument(request, name) for name in _FLAGS}
+    broker = monitor.broker
+    found = list(_illnesses(broker, request, flags))
+    if not found:
         respond(json_page({"status": "ok"}, indent=False))
         return
-    monitor.broker.log.warn(f'Healthcheck failed: "{error}"')
-    if bool_argument(request, "details"):
-        kind = "STREAM" if status == 400 else "CONN"
-        page: dict = {"status": "error", "errors": [{"type": kind, "error": error}]}
+    first = found[0]
+    status = first.status
+    if flags["details"]:
+        broker.log.warn(f"Healthcheck failed: {len(found)} errors")
+        page: dict = {"status": "error", "errors": [illness.entry for illness in found]}
     else:
-        page = {"status": "error" if status == 400 else "unavailable", "error": error}
+        broker.log.warn(f'Healthcheck failed: "{first}"')
+        page = {"status": "error" if status == 400 else "unavailable", "error": str(first)}
     respond(json_page(page, status=status, indent=False))
 
 
-def _argument_error(request) -> str:
+def _illnesses(broker, request, flags: dict[str, bool]):
+    """What is wrong, in the order of nats-server's looking."""
     query = request.query
-    if query.get("stream") and not query.get("account"):
-        return '"account" must not be empty when checking stream health'
-    if query.get("consumer") and not query.get("stream"):
-        return '"stream" must not be empty when checking consumer health'
-    return ""
+    account, stream, consumer = (query.get(name, "") for name in ("account", "stream", "consumer"))
+    if stream and not account:
+        yield _bad_request('"account" must not be empty when checking stream health')
+        return
+    if consumer and not stream:
+        yield _bad_request('"stream" must not be empty when checking consumer health')
+        return
+    if not any(worker.state == UP for worker in broker.workers):
+        yield _Illness(503, "CONN", "no worker is ready")
+        return
+    if broker.jetstream is None or flags["js-enabled"] or flags["js-enabled-only"]:
+        return
+    for fault in broker.jetstream.writer.faults:
+        yield _Illness(503, "JETSTREAM", f"JetStream store: {fault}")
+    if flags["js-server-only"] or flags["js-meta-only"]:
+        return
+    if account:
+        yield from _of_account(broker.jetstream.catalog, account, stream, consumer)
+    else:
+        for entry in damaged_streams(broker):
+            yield _damaged(entry)
+
+
+def _of_account(catalog, account: str, stream: str, consumer: str):
+    if account not in catalog.accounts and account != "$G":
+        yield _Illness(404, "ACCOUNT", f'JetStream account "{account}" not found', account=account)
+        return
+    entries = catalog.account(account).entries
+    if not stream:
+        yield from (_damaged(entry) for entry in entries.values() if entry.state == DAMAGED)
+        return
+    entry = entries.get(stream)
+    where = {"account": account, "stream": stream}
+    if entry is None or entry.state == RESERVED:
+        yield _Illness(
+            404, "STREAM", f'JetStream stream "{stream}" not found on account "{account}"', **where
+        )
+    elif entry.state == DAMAGED:
+        yield _damaged(entry)
+    elif consumer:
+        text = f'JetStream consumer "{consumer}" not found for stream "{stream}" on account "{account}"'
+        yield _Illness(404, "CONSUMER", text, **where, consumer=consumer)
+
+
+def _damaged(entry) -> _Illness:
+    text = f"JetStream stream '{entry.account} > {entry.name}' could not be recovered"
+    return _Illness(503, "STREAM", text, account=entry.account, stream=entry.name)
+
+
+def _bad_request(text: str) -> _Illness:
+    return _Illness(400, "BAD_REQUEST", text)

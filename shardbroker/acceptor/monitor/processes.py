@@ -14,7 +14,7 @@ _FRESH_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    role: str  # acceptor, forkserver, worker
+    role: str  # acceptor, forkserver, worker, stream-writer
     index: int  # of the worker, -1 for others
     pid: int
     cpu_percent: float  # of one core
@@ -55,6 +55,9 @@ class Processes:
         for worker in self._broker.workers:
             if worker.alive:
                 roles[worker.pid] = ("worker", worker.index)
+        jetstream = self._broker.jetstream
+        if jetstream is not None and jetstream.writer.alive:
+            roles[jetstream.writer.pid] = ("stream-writer", -1)
         return roles
 
     def _usage(self, pid: int, role: str, index: int, now: float) -> ProcessUsage | None:

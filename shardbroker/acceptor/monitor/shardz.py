@@ -1,11 +1,15 @@
 """/shardz: the broker's inside, shard by shard. JSON for programs, a self-refreshing table for browsers.
 
-A shard is a worker and what belongs to it: its process, ring, slots and figures.
+A shard is a worker and what belongs to it: its process, ring, slots and figures, and with JetStream its
+append lane and the streams that it owns.
 """
 
 import os
 import time
+from collections import Counter
 
+from shardbroker.acceptor.catalog import DAMAGED, LIVE
+from shardbroker.acceptor.monitor import jsz
 from shardbroker.acceptor.monitor.page import json_page, timestamp, uptime
 from shardbroker.acceptor.monitor.processes import proportional_size
 from shardbroker.acceptor.monitor.shardz_html import shardz_html
@@ -31,14 +35,20 @@ def collect(monitor) -> dict:
     now_ns = time.time_ns()
     usage = monitor.processes.sample()
     processes = [_process(each) for each in usage]
+    if broker.jetstream is not None:
+        for process in processes:
+            if process["role"] == "stream-writer":
+                process |= _writer(monitor)
     of_worker = {each.index: each for each in usage if each.role == "worker"}
     slots = fabric.slots.held(fabric.worker_count)
     shards = [
         _shard(broker, worker, slots[worker.index], of_worker.get(worker.index)) for worker in broker.workers
     ]
+    if broker.jetstream is not None:
+        _add_lanes(broker, shards)
     status = os.statvfs(SHARED_MEMORY_DIRECTORY)
     totals = fabric.totals()
-    return {
+    page = {
         "server_id": broker.server_id,
         "server_name": broker.server_name,
         "version": __version__,
@@ -59,6 +69,49 @@ def collect(monitor) -> dict:
         "totals": {name: totals[index] for name, index in STATISTIC.items()},
         "shards": shards,
     }
+    if broker.jetstream is not None:
+        page["jetstream"] = _jetstream(broker)
+    return page
+
+
+def _jetstream(broker) -> dict:
+    """The streams together; /jsz has them one by one."""
+    used = jsz.usage(broker)
+    states = Counter(entry.state for entry in broker.jetstream.catalog.entries())
+    return {
+        "streams": states[LIVE],
+        "damaged": states[DAMAGED],
+        "memory": used["memory"],
+        "storage": used["storage"],
+        "api": used["api"],
+        "store": broker.jetstream.store_path,
+        "sync": jsz.synchronization(broker),
+        "writer": jsz.writer(broker),
+        "faults": broker.jetstream.writer.faults,
+    }
+
+
+def _writer(monitor) -> dict:
+    """What the stream-writer's row has beside what every process has."""
+    rates = monitor.writer_rates.sample()
+    return {
+        **jsz.written(monitor.broker),
+        "syncs_per_second": rates["syncs"],
+        "frames_per_second": rates["frames"],
+        "bytes_per_second": rates["bytes"],
+    }
+
+
+def _add_lanes(broker, shards: list[dict]) -> None:
+    """How full the append lanes are, and which shard owns how many streams."""
+    owned = Counter(entry.owner for entry in broker.jetstream.catalog.entries())
+    for shard in shards:
+        head, processed, released = broker.fabric.lane(shard["worker"])
+        shard["streams"] = owned[shard["worker"]]
+        shard["lane_size"] = broker.fabric.lane_size
+        shard["lane_fill"] = max(0, head - released)
+        shard["lane_fill_percent"] = round(100 * shard["lane_fill"] / broker.fabric.lane_size, 1)
+        shard["lane_unwritten"] = max(0, head - processed)
 
 
 def _process(usage) -> dict:

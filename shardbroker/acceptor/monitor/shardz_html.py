@@ -44,6 +44,15 @@ function show(z) {
     `memory ${size(z.pss || z.rss)} · ` +
     `${count(z.totals.connections)} connections · ${count(z.totals.subscriptions)} subscriptions` +
     (z.lame_duck ? " · LAME DUCK" : "");
+  const j = z.jetstream, line = document.getElementById("jetstream");
+  line.hidden = !j;
+  if (j) line.innerHTML = `JetStream · ${count(j.streams)} streams` +
+    (j.damaged ? ` · <span class=down>${count(j.damaged)} damaged</span>` : "") +
+    ` · ${size(j.storage)} on disk · ${size(j.memory)} in memory · ${count(j.api.total)} API requests, ` +
+    `${count(j.api.errors)} errors · sync ${safe(j.sync.mode)}, ` +
+    `a sync took ${count(j.sync.probe_us)} µs at the start` +
+    (j.writer.restarts ? ` · ${count(j.writer.restarts)} restarts of the stream-writer` : "") +
+    j.faults.map(f => ` · <span class=down>${safe(f)}</span>`).join("");
   const most = Math.max(1, ...z.shards.map(s => s.statistics.connections));
   table("shards", ["shard", "state", "generation", "pid", "CPU %", "memory", "connections", "subscriptions",
     "in msg/s", "out msg/s", "in/s", "out/s", "ring msg/s", "ring fill", "outboxes", "slots"],
@@ -55,11 +64,16 @@ function show(z) {
       rate(s, "in_bytes", i, seconds, size), rate(s, "out_bytes", i, seconds, size),
       rate(s, "ring_messages_out", i, seconds),
       bar(s.ring_fill_percent, s.ring_fill_percent + " %"), size(f.outbound_size), count(s.slots)] }));
+  document.getElementById("lanes").parentElement.hidden = !j;
+  if (j) table("lanes", ["shard", "streams", "API requests/s", "lane fill", "in the lane", "of it unwritten"],
+    z.shards.map((s, i) => [s.worker, count(s.streams), rate(s, "api_requests", i, seconds),
+      bar(s.lane_fill_percent, s.lane_fill_percent + " %"), size(s.lane_fill), size(s.lane_unwritten)]));
   table("processes", ["process", "pid", "CPU %", "CPU s", "RSS", "PSS", "threads", "descriptors",
-    "switches (own)", "switches (forced)"],
+    "switches (own)", "switches (forced)", ...(j ? ["syncs/s", "written/s"] : [])],
     z.processes.map(p => [safe(p.role), p.pid, bar(p.cpu_percent, p.cpu_percent.toFixed(1)), p.cpu_seconds,
       size(p.rss), size(p.pss), p.threads, p.fds,
-      count(p.switches_voluntary), count(p.switches_involuntary)]));
+      count(p.switches_voluntary), count(p.switches_involuntary),
+      ...(j ? "syncs" in p ? [p.syncs_per_second, size(p.bytes_per_second)] : ["", ""] : [])]));
   table("figures", ["figure", "total", ...z.shards.map(s => "shard " + s.worker)],
     Object.keys(z.totals).map(n => [n, count(z.totals[n]), ...z.shards.map(s => count(s.statistics[n]))]));
   last = z; lastAt = at;
@@ -76,8 +90,9 @@ _PAGE = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>shards</title>
 <meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,"><style>{_STYLE}</style></head>
-<body><h1>shardbroker</h1><p id="head">loading</p>
+<body><h1>shardbroker</h1><p id="head">loading</p><p id="jetstream" hidden></p>
 <h2>Shards</h2><div class="scroll"><table id="shards"></table></div>
+<div hidden><h2>Append lanes</h2><table id="lanes"></table></div>
 <h2>Processes</h2><div class="scroll"><table id="processes"></table></div>
 <h2>Figures</h2><div class="scroll"><table id="figures"></table></div>
 <noscript>FALLBACK</noscript>

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 
+from shardbroker.acceptor.monitor import jsz
 from shardbroker.acceptor.monitor.page import json_page, number, timestamp, uptime
 from shardbroker.acceptor.monitor.processes import ProcessUsage
 from shardbroker.shm.worker_table import STATISTIC
@@ -74,9 +75,18 @@ def _configuration(monitor) -> dict:
         "max_control_line": options.max_control_line,
         "max_payload": options.max_payload,
         "max_pending": options.max_pending,
-        **{kind: {} for kind in ("cluster", "gateway", "leaf", "mqtt", "websocket", "jetstream")},
+        **{kind: {} for kind in ("cluster", "gateway", "leaf", "mqtt", "websocket")},
+        "jetstream": _jetstream(broker) if broker.jetstream is not None else {},
         "tls_timeout": 2,
         "write_deadline": int(options.write_deadline_s * 1e9),
+    }
+
+
+def _jetstream(broker) -> dict:
+    return {
+        "config": jsz.configuration(broker),
+        "stats": jsz.usage(broker),
+        "limits": jsz.server_limits(),
     }
 
 

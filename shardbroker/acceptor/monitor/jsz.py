@@ -1,0 +1,247 @@
+"""/jsz: streams, from the catalog and the log table. No worker is asked.
+
+Keys, order and odd values are nats-server's. What it does not have stands behind its keys: ``sync`` (when a
+publish is acknowledged, and how fast the disk is), ``writer`` (the process that writes), ``damaged`` (streams
+that could not be read) and ``faults`` (what keeps publishes from being acknowledged); in a stream ``log``.
+There are no consumers yet: what asks for them is read, and finds none.
+"""
+
+import os
+import time
+
+from shardbroker.acceptor.catalog import DAMAGED, LIVE, Entry
+from shardbroker.acceptor.monitor.page import bool_argument, int_argument, json_page, timestamp
+from shardbroker.jetstream import api_types, js_limits
+from shardbroker.shm.worker_table import STATISTIC
+
+#: nats-server reads the arguments in this order, which decides about which bad one it complains.
+_FLAGS_BEFORE = ("accounts", "streams", "consumers", "direct-consumers", "config")
+_FLAGS_AFTER = ("leader-only", "raft", "stream-leader-only")
+#: Accounts on a page.
+_LIMIT_DEFAULT = 1024
+#: An account without a limit reserves -1, which nats-server shows as an unsigned number.
+_NO_RESERVATION = (1 << 64) - 1
+_DEFAULT_MAX_CONSUMERS = 1000
+_GLOBAL_ACCOUNT = "$G"
+
+
+class _Wanted:
+    """The arguments of a request. Raises BadArgument."""
+
+    def __init__(self, request):
+        flags = {name: bool_argument(request, name) for name in _FLAGS_BEFORE}
+        self.offset = max(0, int_argument(request, "offset"))
+        limit = int_argument(request, "limit")
+        self.limit = limit if limit > 0 else _LIMIT_DEFAULT
+        flags |= {name: bool_argument(request, name) for name in _FLAGS_AFTER}
+        self.account = request.query.get("acc", "")
+        self.streams = flags["streams"] or flags["consumers"]
+        self.accounts = flags["accounts"] or self.streams
+        self.config = flags["config"]
+        self.raft = flags["raft"]
+
+
+def jsz(monitor, request, respond) -> None:
+    wanted = _Wanted(request)
+    broker = monitor.broker
+    head = {"server_id": broker.server_id, "now": timestamp(time.time_ns())}
+    respond(json_page(_disabled(head) if broker.jetstream is None else _page(broker, head, wanted)))
+
+
+def _disabled(head: dict) -> dict:
+    sizes = ("memory", "storage", "reserved_memory", "reserved_storage", "accounts", "ha_assets")
+    return {
+        **dict.fromkeys(sizes, 0),
+        "api": {"level": 0, "total": 0, "errors": 0},
+        **head,
+        "disabled": True,
+        "config": {"max_memory": 0, "max_storage": 0},
+        **dict.fromkeys(("streams", "consumers", "messages", "bytes", "total"), 0),
+    }
+
+
+def _page(broker, head: dict, wanted: _Wanted) -> dict:
+    streams = _streams(broker)
+    accounts = _account_names(broker)
+    page = {**usage(broker), **head, "config": configuration(broker), "limits": server_limits()}
+    page["streams"] = len(streams)
+    if wanted.raft and streams:
+        page["streams_leader"] = len(streams)
+    page["consumers"] = sum(figures["consumers"] for _, figures in streams)
+    page["messages"] = sum(figures["messages"] for _, figures in streams)
+    page["bytes"] = sum(figures["bytes"] for _, figures in streams)
+    shown = []
+    if wanted.account:
+        shown = [name for name in accounts if name == wanted.account]
+    elif wanted.accounts:
+        shown = accounts[wanted.offset : wanted.offset + wanted.limit]
+    if shown:
+        page["account_details"] = [_account(broker, name, streams, wanted) for name in shown]
+    page["total"] = len(accounts)
+    return page | _extensions(broker)
+
+
+def usage(broker) -> dict:
+    """What is used and reserved, and the requests to the API: the first keys of /jsz, and of /varz too."""
+    streams = _streams(broker)
+    return {
+        **_sizes(streams),
+        "accounts": len(_account_names(broker)),
+        "ha_assets": 0,
+        "api": {"level": js_limits.api_level, **_api(broker)},
+    }
+
+
+def configuration(broker) -> dict:
+    """As nats-server shows its own. Its ``sync_always`` is what we do by default."""
+    jetstream, options = broker.jetstream, broker.options
+    page = {
+        "max_memory": jetstream.memory_max,
+        "max_storage": jetstream.file_max,
+        "store_dir": jetstream.store_path,
+        "sync_interval": int(options.sync_interval_s * 1e9),
+    }
+    if options.sync_commit:
+        page["sync_always"] = True
+    return page | {"strict": True}
+
+
+def server_limits() -> dict:
+    return {"default_max_consumers": _DEFAULT_MAX_CONSUMERS}
+
+
+def damaged_streams(broker) -> list[Entry]:
+    """Streams that are in the store and cannot be read."""
+    return [entry for entry in broker.jetstream.catalog.entries() if entry.state == DAMAGED]
+
+
+def _streams(broker) -> list[tuple[Entry, dict[str, int]]]:
+    """Streams that serve, with their owners' figures."""
+    return [
+        (entry, broker.fabric.log_row(entry.row))
+        for entry in broker.jetstream.catalog.entries()
+        if entry.state == LIVE
+    ]
+
+
+def _account_names(broker) -> list[str]:
+    return sorted({_GLOBAL_ACCOUNT, *broker.jetstream.catalog.accounts})
+
+
+def _sizes(streams: list[tuple[Entry, dict[str, int]]]) -> dict[str, int]:
+    sizes = dict.fromkeys(("memory", "storage", "reserved_memory", "reserved_storage"), 0)
+    for entry, figures in streams:
+        kind = "memory" if entry.config.storage == "memory" else "storage"
+        sizes[kind] += figures["bytes"]
+        sizes[f"reserved_{kind}"] += max(entry.config.max_bytes, 0)
+    return sizes
+
+
+def _api(broker) -> dict[str, int]:
+    totals = broker.fabric.totals()
+    return {"total": totals[STATISTIC["api_requests"]], "errors": totals[STATISTIC["api_errors"]]}
+
+
+def _account(broker, name: str, streams: list[tuple[Entry, dict[str, int]]], wanted: _Wanted) -> dict:
+    mine = sorted((each for each in streams if each[0].account == name), key=lambda each: each[0].name)
+    sizes = _sizes(mine)
+    detail = {
+        "name": name,
+        "id": name,
+        "memory": sizes["memory"],
+        "storage": sizes["storage"],
+        "reserved_memory": _NO_RESERVATION,
+        "reserved_storage": _NO_RESERVATION,
+        "accounts": 0,
+        "ha_assets": 0,
+        "api": {"level": 0, **_api(broker)},
+    }
+    if wanted.streams and mine:
+        detail["stream_detail"] = [_stream(broker, *each, wanted) for each in mine]
+    return detail
+
+
+def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted) -> dict:
+    detail = {
+        "name": entry.name,
+        "created": timestamp(entry.created),
+        "cluster": {"leader": broker.server_name},
+    }
+    if wanted.config:
+        detail["config"] = entry.config.to_json_dict()
+    detail["state"] = api_types.stream_state(
+        messages=figures["messages"],
+        size=figures["bytes"],
+        first_seq=figures["first_sequence"],
+        first_time=figures["first_time_ns"] or None,
+        last_seq=figures["last_sequence"],
+        last_time=figures["last_time_ns"] or None,
+        consumers=figures["consumers"],
+        subjects_count=figures["subjects"],
+        deleted_count=figures["deleted"],
+    )
+    log = {"id": f"{entry.log_id:08x}", "worker": entry.owner}
+    if entry.config.storage == "file":
+        written = broker.fabric.writer_row(entry.row)
+        log |= {"size": figures["log_bytes"], **written, "error": _words(written["error"])}
+    return detail | {"log": log}
+
+
+# --- what nats-server does not have ---------------------------------------------------------------------
+
+
+def _extensions(broker) -> dict:
+    page = {"sync": synchronization(broker), "writer": writer(broker)}
+    damaged = damaged_streams(broker)
+    if damaged:
+        page["damaged"] = [
+            {
+                "account": entry.account,
+                "name": entry.name,
+                "log": f"{entry.log_id:08x}",
+                "reason": entry.reason,
+            }
+            for entry in damaged
+        ]
+    faults = broker.jetstream.writer.faults
+    if faults:
+        page["faults"] = faults
+    return page
+
+
+def synchronization(broker) -> dict:
+    """When a publish is acknowledged, and what a sync costs here: measured at the start."""
+    probe_us = broker.jetstream.probe_us
+    return {
+        "mode": "commit" if broker.options.sync_commit else "interval",
+        "interval": int(broker.options.sync_interval_s * 1e9),
+        "probe_us": probe_us,
+        "syncs_per_second": 1_000_000 // max(1, probe_us),
+    }
+
+
+def writer(broker) -> dict:
+    """The stream-writer, and what it did for the streams that are there now."""
+    process = broker.jetstream.writer
+    page = {
+        "pid": process.pid,
+        "alive": process.alive,
+        "restarts": process.restarts_total,
+        "term": process.term,
+    }
+    return page | written(broker)
+
+
+def written(broker) -> dict[str, int]:
+    """Syncs, frames and bytes of all file streams that are there now: goes back when one is deleted."""
+    sums = dict.fromkeys(("syncs", "frames", "bytes"), 0)
+    for entry in broker.jetstream.catalog.entries():
+        if entry.config.storage == "file":
+            row = broker.fabric.writer_row(entry.row)
+            for name in sums:
+                sums[name] += row[name]
+    return sums
+
+
+def _words(error: int) -> str:
+    return os.strerror(error) if error else ""
