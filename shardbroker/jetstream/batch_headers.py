@@ -54,7 +54,7 @@ class BatchHeaders:
     @property
     def size(self) -> int:
         """How many messages the batch has up to this one."""
-        return self.sequence if self.stores else self.sequence - 1
+        return self.sequence if self.stores else (self.sequence - 1) % 2**64  # unsigned, as nats-server's
 
 
 def parse(block: bytes) -> BatchHeaders | None:

@@ -1,8 +1,8 @@
 """Counters of one stream: where the value stands that a message adds to.
 
-The rules are in counters.py. Here is kept what makes them usable while messages are on their way to the disk:
-the newest value of each subject that was counted lately. It holds as long as the stream's last sequence of the
-subject is the one it was stored under; otherwise the message is read from the log.
+The rules are in counters.py. Here is kept what makes them usable while messages are on their way to the
+disk: the newest value of each subject that was counted lately. It holds as long as the stream's last sequence
+of the subject is the one it was stored under; otherwise the message is read from the log.
 """
 
 from collections import OrderedDict
@@ -45,7 +45,7 @@ class CounterPublish:
         increment: int,
         last: tuple[bytes, bytes] | None,
     ) -> ApiError | tuple[bytes, bytes, bytes]:
-        """(header block, payload, value) to store. ``last`` is the newest message if it is not the stream's."""
+        """(header block, payload, value) to store. ``last``: the newest of the same batch, if any."""
         try:
             if last is None:
                 last = self._last(stream, subject)

@@ -4,7 +4,7 @@ The reply subject says everything (fast_batch_reply.py), so that the usual messa
 into a dict and the stream's checks. What a batch remembers is where it stands: the last message of it, the
 last one that was acked, and the last sequence of the stream.
 
-    acks      after every `flow` messages, whether they were stored, refused or lost: told is told
+    acks      after every `flow` messages; those refused or lost count, once one is stored after them
     gaps      told at once. Without ``gap ok`` they end the batch, and so do messages that came before
     refusals  told as ``err`` with the message's place, and end the batch under the same rule
     the end   a PubAck; `count` says up to which message
@@ -133,6 +133,7 @@ cdef class FastBatches:
                 return api_errors.BATCH_PUBLISH_UNKNOWN_BATCH_ID
             sequence = read.sequence
             operation = read.operation
+            gap_ok = read.gap_ok
         if block and header_block.get(block, header_block.REQUIRED_API_LEVEL):
             level = header_block.get(block, header_block.REQUIRED_API_LEVEL)
             if not level.isdigit() or int(level[:9]) > api_level:
@@ -149,7 +150,9 @@ cdef class FastBatches:
         batch.touched_ns = now_ns
         if operation == PING:
             return self.ping(stream, batch, sequence, reply, account)
-        return self.take(stream, batch, sequence, operation, subject, reply, block, payload, account, now_ns)
+        return self.take(
+            stream, batch, sequence, operation, gap_ok, subject, reply, block, payload, account, now_ns
+        )
 
     cdef FastBatch begin(self, object read):
         cdef FastBatch batch = FastBatch()
@@ -164,28 +167,28 @@ cdef class FastBatches:
     cdef object ping(self, object stream, FastBatch batch, uint64_t sequence, bytes reply, object account):
         """The client asks where the batch stands; `sequence` is the last message that it has sent."""
         if sequence > batch.last:
-            stream.stage_answer(account, reply, fast_batch_reply.gap_body(batch.last + 1, sequence + 1))
+            self.answer(stream, account, reply, fast_batch_reply.gap_body(batch.last + 1, sequence + 1))
             if not batch.gap_ok:
                 return self.finish(stream, batch, batch.last, reply, account)
             batch.last = sequence
-        self.advance(batch)
-        stream.stage_answer(account, reply, fast_batch_reply.ack_body(batch.acked, batch.flow))
+            self.advance(batch)
+        self.answer(stream, account, reply, fast_batch_reply.ack_body(batch.acked, batch.flow))
         return None
 
     cdef object take(
-        self, object stream, FastBatch batch, uint64_t sequence, int operation,
+        self, object stream, FastBatch batch, uint64_t sequence, int operation, bint gap_ok,
         bytes subject, bytes reply, bytes block, bytes payload, object account, uint64_t now_ns,
     ):
         """A message of an open batch."""
         if sequence != batch.last + 1:
-            stream.stage_answer(account, reply, fast_batch_reply.gap_body(batch.last + 1, sequence))
+            self.answer(stream, account, reply, fast_batch_reply.gap_body(batch.last + 1, sequence))
             if not batch.gap_ok or sequence <= batch.last:
                 return self.finish(stream, batch, batch.last, reply, account)
         if operation == COMMIT_WITHOUT_STORING:
             return self.finish(stream, batch, sequence - 1, reply, account)
         result = stream.offer(subject, block, payload, now_ns, True)
         if isinstance(result, ApiError):
-            return self.refuse(stream, batch, sequence, operation == COMMIT, result, reply, account)
+            return self.refuse(stream, batch, sequence, operation == COMMIT, gap_ok, result, reply, account)
         if result:
             batch.sequence = result
         batch.last = sequence
@@ -193,39 +196,39 @@ cdef class FastBatches:
             return self.finish(stream, batch, sequence, reply, account)
         if sequence >= batch.acked + batch.flow:
             self.advance(batch)
-            stream.stage_answer(account, reply, fast_batch_reply.ack_body(batch.acked, batch.flow))
+            self.answer(stream, account, reply, fast_batch_reply.ack_body(batch.acked, batch.flow))
         return None
 
     cdef object refuse(
-        self, object stream, FastBatch batch, uint64_t sequence, bint is_commit, object error,
+        self, object stream, FastBatch batch, uint64_t sequence, bint is_commit, bint gap_ok, object error,
         bytes reply, object account,
     ):
-        """A message was not stored."""
+        """A message was not stored. Whether that ends the batch its own reply says, not the first one's."""
         if error.err_code == WRONG_LAST_ID:
             batch.last = sequence
             if is_commit:
                 self.drop(batch)
             return error
-        if sequence == 1 and not batch.gap_ok:
+        if sequence == 1 and not gap_ok:
             self.drop(batch)
-            return error
-        stream.stage_answer(account, reply, fast_batch_reply.error_body(sequence, error))
-        if is_commit or not batch.gap_ok:
+            return self.answer(stream, account, reply, stream.error_text(error))
+        self.answer(stream, account, reply, fast_batch_reply.error_body(sequence, error))
+        if is_commit or not gap_ok:
             return self.finish(stream, batch, sequence - 1, reply, account)
         batch.last = sequence
         return None
 
     cdef object finish(self, object stream, FastBatch batch, uint64_t count, bytes reply, object account):
-        """The last answer of a batch, which streams without acks give, too."""
+        """The last answer of a batch."""
         self.drop(batch)
-        stream.stage_answer(
-            account,
-            reply,
-            fast_batch_reply.commit_body(
-                self.stream_name, batch.sequence, batch.batch_id, count, self.domain
-            ),
-            True,
+        text = fast_batch_reply.commit_body(
+            self.stream_name, batch.sequence, batch.batch_id, count, self.domain
         )
+        return self.answer(stream, account, reply, text)
+
+    cdef object answer(self, object stream, object account, bytes reply, bytes text):
+        """Streams without acks give these all the same: a batch cannot go on without them."""
+        stream.stage_answer(account, reply, text, True)
         return None
 
     cdef int advance(self, FastBatch batch) except -1:

@@ -67,14 +67,18 @@ cdef class PublishChecks:
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
     )
     cdef object check_name_and_ttl(self, PublishHeaders *headers, Verdict *verdict)
-    cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, object batch)
+    cdef object check_sequences(
+        self, Proposal *proposal, PublishHeaders *headers, bint staged, object batch
+    )
+    cdef object check_subject_sequence(self, Proposal *proposal, PublishHeaders *headers, object batch)
+    cdef object check_last_sequence(self, PublishHeaders *headers, object batch)
     cdef object check_last_id(self, PublishHeaders *headers)
     cdef object check_schedule(self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict)
     cdef object check_rollup(
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch
     )
     cdef object check_sizes(self, Proposal *proposal)
-    cdef object check_limits(self, Proposal *proposal, bint rollup, object batch)
+    cdef object check_limits(self, Proposal *proposal, uint16_t flags, bint staged, object batch)
     cdef object count(self, Proposal *proposal, object increment, object batch)
     cdef void find_duplicate(
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch

@@ -102,7 +102,7 @@ cdef class PublishChecks:
                 return increment
         error = self.check_name_and_ttl(headers, verdict)
         if error is None:
-            error = self.check_sequences(proposal, headers, None)
+            error = self.check_sequences(proposal, headers, False, None)
         if error is None:
             error = self.check_schedule(proposal, headers, verdict)
         if error is not None:
@@ -127,9 +127,7 @@ cdef class PublishChecks:
         if error is None and verdict.bad_ttl:
             error = api_errors.MESSAGE_TTL_INVALID
         if error is None:
-            error = self.check_limits(
-                proposal, verdict.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL), None
-            )
+            error = self.check_limits(proposal, verdict.flags, False, None)
         return error
 
     cdef bint wanted(self, Proposal *proposal) noexcept:
@@ -149,7 +147,7 @@ cdef class PublishChecks:
         verdict.wanted = not self.interest or self.wanted(proposal)
         error = self.check_name_and_ttl(headers, verdict)
         if error is None and verdict.bad_ttl:
-            error = api_errors.MESSAGE_TTL_INVALID
+            error = api_errors.MESSAGE_TTL_INVALID if self.allow_ttl else api_errors.MESSAGE_TTL_DISABLED
         if error is not None:
             return error
         self.find_duplicate(proposal, headers, verdict, batch)
@@ -162,15 +160,13 @@ cdef class PublishChecks:
         elif self.counts:
             error = api_errors.MESSAGE_INCR_MISSING
         if error is None:
-            error = self.check_sequences(proposal, headers, batch)
+            error = self.check_sequences(proposal, headers, True, batch)
         if error is None:
             error = self.check_schedule(proposal, headers, verdict)
         if error is None:
             error = self.check_rollup(proposal, headers, verdict, batch)
         if error is None:
-            error = self.check_limits(
-                proposal, verdict.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL), batch
-            )
+            error = self.check_limits(proposal, verdict.flags, True, batch)
         if error is None and batch is None:
             error = self.check_last_id(headers)
         return error
@@ -195,32 +191,51 @@ cdef class PublishChecks:
                 verdict.ttl_s = <uint32_t> min(ttl // 1_000_000_000, TTL_NEVER - 1)
         return None
 
-    cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, object batch):
-        """Nats-Expected-Last-Subject-Sequence, of the message's subject or another; Nats-Expected-Last-Sequence."""
+    cdef object check_sequences(self, Proposal *proposal, PublishHeaders *headers, bint staged, object batch):
+        """The expected last sequences, of a subject and of the stream."""
+        error = self.check_last_sequence(headers, batch) if staged else None
+        if error is None:
+            error = self.check_subject_sequence(proposal, headers, batch)
+        if error is None and not staged:
+            error = self.check_last_sequence(headers, None)
+        return error
+
+    cdef object check_subject_sequence(self, Proposal *proposal, PublishHeaders *headers, object batch):
+        """Nats-Expected-Last-Subject-Sequence, of the message's subject or another."""
         cdef unsigned long long expected
         cdef const uint8_t *subject = proposal.subject
         cdef uint32_t size = proposal.subject_size
         cdef uint64_t last
-        if given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE):
+        if not given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE):
             if given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT):
-                subject = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].text
-                size = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].size
-            if batch is not None and subject[:size] in batch.on_subject:
-                return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
-            if not parse_sequence(&headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE], &expected):
-                expected = <unsigned long long> -1
-            last = self.last_on(subject, size)
-            if last != expected:
-                return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=last)
-        elif given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT):
-            return api_errors.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID
-        if given(headers, EXPECTED_LAST_SEQUENCE):
-            if not parse_sequence(&headers.values[EXPECTED_LAST_SEQUENCE], &expected):
-                expected = <unsigned long long> -1
-            if expected != self.last_sequence:
-                return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=self.last_sequence)
-            if batch is not None and batch.on_subject:
-                return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
+                return api_errors.STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID
+            return None
+        if given(headers, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT):
+            subject = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].text
+            size = headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT].size
+        if batch is not None and subject[:size] in batch.on_subject:
+            return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
+        if not parse_sequence(&headers.values[EXPECTED_LAST_SUBJECT_SEQUENCE], &expected):
+            expected = <unsigned long long> -1
+        last = self.last_on(subject, size)
+        if last != expected:
+            return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=last)
+        return None
+
+    cdef object check_last_sequence(self, PublishHeaders *headers, object batch):
+        """Nats-Expected-Last-Sequence. Within a batch only the first message may have it."""
+        cdef unsigned long long expected
+        cdef uint64_t last = self.last_sequence
+        if not given(headers, EXPECTED_LAST_SEQUENCE):
+            return None
+        if batch is not None:
+            last += <uint64_t> batch.messages
+        if not parse_sequence(&headers.values[EXPECTED_LAST_SEQUENCE], &expected):
+            expected = <unsigned long long> -1
+        if expected != last:
+            return api_errors.STREAM_WRONG_LAST_SEQUENCE(seq=last)
+        if batch is not None and batch.messages:
+            return api_errors.STREAM_WRONG_LAST_SEQUENCE_CONSTANT
         return None
 
     cdef object check_last_id(self, PublishHeaders *headers):
@@ -325,12 +340,16 @@ cdef class PublishChecks:
         proposal.payload_size = <uint32_t> len(payload)
         return None
 
-    cdef object check_limits(self, Proposal *proposal, bint rollup, object batch):
-        """What discard new refuses. Where a subject is full, the new message takes the place of its oldest."""
+    cdef object check_limits(self, Proposal *proposal, uint16_t flags, bint staged, object batch):
+        """What discard new refuses.
+
+        Where a subject is full, the new message takes the place of its oldest; this is not known before it is
+        stored, so that messages of batches are refused all the same.
+        """
         cdef SubjectEntry *subject
         cdef MessageEntry *oldest = NULL
         cdef uint64_t on_subject = 0, messages, used
-        cdef bint replaces
+        cdef bint replaces, full_subject
         cdef uint64_t size = self.state.accounted_size(
             proposal.subject_size, proposal.header_size, proposal.payload_size
         )
@@ -349,14 +368,20 @@ cdef class PublishChecks:
             messages += <uint64_t> batch.messages
             used += <uint64_t> batch.size
         replaces = self.state.max_per_subject > 0 and <int64_t> on_subject >= self.state.max_per_subject
-        if replaces and self.discard_new_per_subject and not rollup:
+        full_subject = replaces and self.discard_new_per_subject and not (
+            flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL)
+        )
+        if full_subject and not staged:
             return api_errors.STREAM_STORE_FAILED(err="maximum messages per subject exceeded")
+        replaces = replaces and not staged
         if self.state.max_messages > 0 and <int64_t> messages >= self.state.max_messages and not replaces:
             return api_errors.STREAM_STORE_FAILED(err="maximum messages exceeded")
         if self.state.max_bytes > 0 and <int64_t> (used + size) > self.state.max_bytes and not (
             replaces and (oldest == NULL or oldest.size & SIZE_MASK >= size)
         ):
             return api_errors.STREAM_STORE_FAILED(err="maximum bytes exceeded")
+        if full_subject:
+            return api_errors.STREAM_STORE_FAILED(err="maximum messages per subject exceeded")
         return None
 
     # --- helpers of the checks --------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The schedules of one stream: found when they are stored, fired when they are due.
 
 The rules are in scheduled_message.py. A schedule is the newest message of its subject and has Nats-Schedule.
-It ends when something else is published there, and when it is deleted or purged: both are seen when it is due,
-for then its subject has another last sequence. So nothing has to watch deletions.
+It ends when something else is published there, and when it is deleted or purged: both are seen when it is
+due, for then its subject has another last sequence. So nothing has to watch deletions.
 
 A fired message is staged like any other. Until it is applied its schedule waits, and if it was not stored the
 schedule fires again: a schedule fires at least once.

@@ -2,8 +2,8 @@
 
 One `SpecialPublish` belongs to each stream, also to those that have none of this switched on, for it is what
 refuses such messages. `Stream` calls it from its checks (`check_increment`, `count`, `check_schedule`), after
-a message was given a sequence (`counted`, `scheduled`, `end_schedule`), when a schedule is applied (`stored`),
-and leaves messages of batches to it altogether (`publish`). The owner of the stream calls `tick`.
+a message was given a sequence (`counted`, `scheduled`, `end_schedule`), when a schedule is applied
+(`stored`), and leaves messages of batches to it altogether (`publish`). The owner calls `tick`.
 
 Nothing here reads a clock or a file: the owner says what time it is and gives, by `attach`, a way to read
 stored messages and to send advisories. Errors are values of `api_errors`; None means: all that is owed is

@@ -27,10 +27,12 @@ class PublishJudge(ReferenceStream):
     def __enter__(self) -> "PublishJudge":
         super().__enter__()
         self.client.subscribe("_R.>", "replies")
+        self.client.subscribe("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.>", "abandoned")
+        self.advisories: list[tuple[str, str, str]] = []  # stream, batch, reason
         return self
 
     def make(self, name: str, **config: object) -> StreamFace:
-        """The stream in nats-server, and the same one here, with the configuration that nats-server completed."""
+        """The stream in nats-server, and the same one here, as nats-server has completed it."""
         config = {"subjects": [f"{name}.>"], "storage": "memory", **config}
         answer = self.api(f"STREAM.CREATE.{name}", name=name, **config)
         return StreamFace(StreamConfig.from_stored(orjson.dumps(answer["config"])))
@@ -51,11 +53,21 @@ class PublishJudge(ReferenceStream):
         return theirs, ours
 
     def _answers(self, count: int) -> list[Message]:
+        """The next ``count`` replies, and what else there is; advisories go to ``advisories``."""
+        answers = []
         try:
-            answers = self.client.read_messages(count, 0.5)
+            while len(answers) < count:
+                answers += self._sorted(self.client.read_messages(1, 0.5))
         except TimeoutError:
-            answers = []
-        return answers + self.client.take_messages()
+            pass
+        return answers + self._sorted(self.client.take_messages())
+
+    def _sorted(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            if not message.subject.startswith(b"_R."):
+                fields = orjson.loads(message.payload)
+                self.advisories.append((fields["stream"], fields["batch"], fields["reason"]))
+        return [message for message in messages if message.subject.startswith(b"_R.")]
 
     def figures(self, name: str) -> tuple[int, int, int, int]:
         """(messages, bytes, first sequence, last sequence) in nats-server."""
@@ -66,13 +78,15 @@ class PublishJudge(ReferenceStream):
         """Publish to both and compare all answers, figures and stored messages."""
         name = face.stream.name.decode()
         theirs, ours = self.publish_both(face, messages)
-        for number, (subject, reply, block, payload) in enumerate(messages):
+        for number, (_, reply, _, _) in enumerate(messages):
             key = reply.encode()
             if ours[key] != theirs[key]:
-                raise AssertionError(
-                    f"message {number} of {messages[: number + 1][-4:]}: {theirs[key]}, here {ours[key]}"
-                )
+                before = messages[: number + 1][-4:]
+                raise AssertionError(f"message {number} of {before}: {theirs[key]}, here {ours[key]}")
         ours_now, theirs_now = face.figures(), self.figures(name)
+        deadline = time.monotonic() + 1
+        while ours_now != theirs_now and time.monotonic() < deadline:
+            theirs_now = self.figures(name)  # of messages without an answer it is not known when it is done
         if ours_now != theirs_now:
             raise AssertionError(f"after {messages}: {theirs_now}, here {ours_now}")
         for sequence, subject, block, payload in face.messages():

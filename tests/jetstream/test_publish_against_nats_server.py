@@ -1,7 +1,8 @@
 """Random publishes with headers of all kinds: every answer, figure and stored message is nats-server's.
 
-Messages come in bursts, so that checks must see what is still in flight. Headers are drawn so that about half of the messages are accepted; what is compared includes sequences, texts and
-bytes of stored headers. Times that either side adds by itself do not occur.
+Messages come in bursts, so that checks must see what is still in flight. Headers are drawn so that about half
+of the messages are accepted; what is compared includes sequences, texts and bytes of stored headers. Times
+that either side adds by itself do not occur.
 """
 
 import random
@@ -24,7 +25,8 @@ CONFIGS = {
     "new": {"max_msgs": 30, "discard": "new"},
     "new_bytes": {"max_bytes": 3000, "discard": "new"},
     "new_per_subject": {
-        "max_msgs_per_subject": 4, "discard": "new", "discard_new_per_subject": True, "allow_rollup_hdrs": True,
+        "max_msgs_per_subject": 4, "discard": "new", "discard_new_per_subject": True,
+        "allow_rollup_hdrs": True,
     },
     "new_subject_limit": {"max_msgs_per_subject": 2, "max_msgs": 5, "discard": "new"},
     "markers": {"allow_msg_ttl": True, "subject_delete_marker_ttl": 10**10, "max_age": 10**12},
@@ -32,7 +34,7 @@ CONFIGS = {
     "schedules": {"allow_msg_schedules": True, "allow_msg_ttl": True},
     "batches": {"allow_atomic": True, "allow_batched": True, "allow_rollup_hdrs": True},
     "file": {"storage": "file", "allow_rollup_hdrs": True, "first_seq": 100},
-    "transform": {"subject_transform": {"src": "transform.*", "dest": "transform.{{wildcard(1)}}.z"}},
+    "transform": {},
     "interest": {"retention": "interest"},
 }  # fmt: skip
 
