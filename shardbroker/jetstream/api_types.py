@@ -211,16 +211,22 @@ def stream_source_info(
     name: str,
     lag: int,
     active: int = NO_CONTACT,
+    sequence: int = 0,
     external: Mapping[str, object] | None = None,
     error: ApiError | None = None,
     filter_subject: str = "",
     subject_transforms: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
-    """How a mirror or source gets on. ``active``: nanoseconds since it was last heard of."""
+    """How a mirror or source gets on. ``active``: nanoseconds since it was last heard of.
+
+    ``sequence``: of a source, the last one there that has come; not on spec page 02, but 2.15.1 shows it.
+    """
     info: dict[str, object] = {"name": name}
     if external is not None:
         info["external"] = external
     info["lag"] = lag
+    if sequence:
+        info["seq"] = sequence
     info["active"] = active
     if error is not None:
         info["error"] = error.as_dict()

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from shardbroker.workers.sourcing import Sourcing
+
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
@@ -22,24 +24,28 @@ class Details:
         self.lost: list[tuple[int, int, str]] = []
         self._js = js
         self._entry = entry
+        self.sourcing = Sourcing(js, entry)
 
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""
+        self.sourcing.configure(config)
 
     def recovered(self, schedules: list[int]) -> None:
         """The stream was read back; these sequences are schedules."""
 
     def stop(self) -> None:
         """The stream is being removed."""
+        self.sourcing.stop()
+        self._js.desk.end_stream(self._entry.hosted)
 
     def tick(self, now_ns: int) -> None:
         """Every 50 ms."""
 
     def mirror_info(self) -> dict | None:
-        return None
+        return self.sourcing.mirror_info()
 
     def source_infos(self) -> list[dict]:
-        return []
+        return self.sourcing.source_infos()
 
     def leave_markers(self, hosted, now_ns: int) -> None:
         """The last message of these subjects has expired: say so in the stream (spec page 03 section 6)."""

@@ -93,7 +93,8 @@ def open_stored(
         sink.expect_segment(segment.base, segment.capacity, end)
     result = scan.run(sink)
     last = result.last_sequence
-    if result.sequence_in_doubt:
+    # A mirror gives no sequences: what it has lost it gets again.
+    if result.sequence_in_doubt and entry.config.mirror is None:
         last = max(last, entry.reserved)
     sink.finish(last, result.end_position)
     log = StreamLog(

@@ -1,0 +1,269 @@
+"""The upstream side of mirrors and sources: hands a stream's messages on, in order, as they are applied.
+
+    follower (sourcing.py)                      feeds of the stream's owner (here)
+       ask ─────────────── control ──────────────► begins at a sequence or time, with filters
+       ◄───────────────── control: begun ────────   where it begins, who the stream is
+       ◄══ $JS.M.<id> / $JS.S.<id> ═════════════   one message each, within the credit
+       pulse, every second ─ control ────────────► more credit; "gone" if nobody knows the feed
+       ◄══ status 100, every second of silence ═
+
+*Control* is spoken in an account of its own, in which no client can be, on one subject for each worker.
+*Data* goes through the follower's account as nats-server sends it, also visible for subscribers of ``>``: the
+reply subject is that of a consumer's delivery,
+
+    $JS.ACK.<stream>.<feed>.1.<sequence>.<number>.<time>.<pending>.<subject>
+
+with one part more: the subject under which the message is stored. A consumer can take the place of a feed.
+
+A feed never waits: without credit it sends nothing, and it is forgotten when its follower is silent. What was
+sent and not stored is no business of this side: the follower asks again from where it stands.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shardbroker.errors import StorageError
+from shardbroker.jetstream import api_errors
+from shardbroker.jetstream.stream_origin import short_hash
+
+if TYPE_CHECKING:
+    from shardbroker.workers.follower import Follower
+    from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.stream_opening import StreamEntry
+
+#: No client is ever in it: accounts are numbered from 0 on.
+CONTROL_ACCOUNT = 0xFFFFFFFF
+SERVICE_CALL = 4
+#: Of one job in one turn: other work of the worker waits meanwhile.
+SLICE_NS = 1_000_000
+HEARTBEAT_NS = 1_000_000_000
+#: A follower says something every second.
+SILENCE_MAX_NS = 30_000_000_000
+#: Messages between two looks at the clock.
+_MESSAGES_PER_LOOK = 16
+_JOB_DONE, _JOB_PRESSES = 0, 2
+
+
+def control_subject(worker: int) -> bytes:
+    return b"feed.%d" % worker
+
+
+def identity_of(entry: "StreamEntry") -> str:
+    """Eight characters that a stream keeps for life, and that no other of its name has."""
+    return short_hash(f"{entry.name} {entry.created} {entry.seed}")
+
+
+class Feed:
+    """One follower of one stream. ``wish`` is what it has asked for."""
+
+    def __init__(self, entry: "StreamEntry", wish: dict, now_ns: int):
+        self.id: str = wish["id"]
+        self.worker: int = wish["worker"]
+        self.heard_ns = now_ns
+        self.sent_ns = now_ns
+        self.sent = self.sent_size = 0  # messages and bytes, since it began
+        self.granted, self.granted_size = wish["granted"], wish["granted_size"]
+        self.next = wish["from"]  # lowest sequence that was not looked at
+        self.last = 0  # last sequence sent
+        self.is_over = False
+        self._entry = entry
+        self._deliver = wish["deliver"].encode()
+        self._filters = [one.encode() for one in wish["filters"]]
+        self._heads: dict[bytes, int] = {}  # filter -> its first message from `next` on
+        self._reply_head = f"$JS.ACK.{entry.name}.{self.id}.1.".encode()
+
+    def run(self, js: "JetStream", deadline_ns: int) -> bool:
+        """Send what there is; whether there is more to be sent at once."""
+        host, hosted = js.host, self._entry.hosted
+        while self.sent < self.granted and self.sent_size < self.granted_size:
+            sequence = self._following()
+            if sequence == 0:
+                return False
+            try:
+                message = host.message(hosted, sequence)
+            except StorageError as error:
+                js.log.error(f"JetStream: stream {self._entry.name}: {error}")
+                message = None
+            self.next = sequence + 1
+            if message is not None:
+                self._send(js, sequence, message)
+            if self.sent % _MESSAGES_PER_LOOK == 0 and time.monotonic_ns() > deadline_ns:
+                return True
+        return False
+
+    def _following(self) -> int:
+        """The next message for this follower; 0 when there is none."""
+        state = self._entry.hosted.stream.state
+        last = state.messages.last
+        if self.next > last:
+            return 0
+        if not self._filters:
+            found = state.next_matching(self.next, b"")
+        else:
+            for one in self._filters:
+                if self._heads.get(one, 0) < self.next:
+                    self._heads[one] = state.next_matching(self.next, one) or last + 1
+            found = min(self._heads.values())
+            found = found if found <= last else 0
+        if found == 0:
+            self.next = last + 1
+        return found
+
+    def _send(self, js: "JetStream", sequence: int, message: tuple[bytes, bytes, bytes, int]) -> None:
+        subject, block, payload, time_ns = message
+        self.sent += 1
+        self.sent_size += len(block) + len(payload)
+        self.sent_ns = js.host.wall_ns()
+        self.last = sequence
+        pending = self._entry.hosted.stream.state.messages.last - sequence
+        if pending and self._filters and self._following() == 0:
+            pending = 0
+        reply = self._reply_head + b"%d.%d.%d.%d.%b" % (sequence, self.sent, time_ns, pending, subject)
+        js.host.send(self._entry.hosted.account, self._deliver, payload, block, reply)
+
+    def beat(self, js: "JetStream", now_ns: int) -> None:
+        """Once a second without messages: how far the stream and this feed are."""
+        self.sent_ns = now_ns
+        last = self._entry.hosted.stream.state.messages.last
+        block = b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %d\r\nNats-Last-Stream: %d\r\n\r\n" % (
+            self.sent,
+            last,
+        )
+        js.host.send(self._entry.hosted.account, self._deliver, b"", block)
+
+
+class StreamFeeds:
+    """All feeds of one stream of this worker."""
+
+    def __init__(self, js: "JetStream", entry: "StreamEntry"):
+        self.feeds: list[Feed] = []
+        self._js = js
+        self._entry = entry
+        self._is_waiting = False  # for its turn
+
+    def call(self) -> None:
+        """There may be something to send."""
+        if not self._is_waiting and self.feeds:
+            self._is_waiting = True
+            self._js.host.run_later(self.run)
+
+    def run(self) -> int:
+        """A job of the host: one slice for all feeds."""
+        hosted = self._entry.hosted
+        if hosted is None:
+            self.feeds.clear()
+        deadline_ns = time.monotonic_ns() + SLICE_NS
+        is_pressing = False
+        for feed in self.feeds:
+            is_pressing |= feed.run(self._js, deadline_ns)
+        if is_pressing:
+            self.feeds.append(self.feeds.pop(0))  # another one is first in the next turn
+            return _JOB_PRESSES
+        self._is_waiting = False
+        return _JOB_DONE
+
+
+class FeedDesk:
+    """Where this worker hears what followers ask for, and its own followers what they are told."""
+
+    def __init__(self, js: "JetStream"):
+        self.followers: dict[str, Follower] = {}  # id of a feed -> who gets it, of this worker
+        self.live: list[Follower] = []  # of this worker, whether they have a feed or not
+        self._js = js
+        self._feeds: dict[str, Feed] = {}
+        self._streams: dict[str, StreamFeeds] = {}  # id of a feed -> the feeds of its stream
+        index = js.host.new_call_target(CONTROL_ACCOUNT, self._control)
+        js.host.subscribe(None, SERVICE_CALL, control_subject(js.worker_index), CONTROL_ACCOUNT, index)
+        js.host.ticking.append(self._tick)
+
+    def tell(self, worker: int, body: dict) -> bool:
+        """Send a control message; False when that worker is not there."""
+        return self._js.host.send(CONTROL_ACCOUNT, control_subject(worker), orjson.dumps(body))
+
+    def _control(
+        self, _account: int, _subject: bytes, _reply: bytes, _block: bytes, payload: bytes, _cid: int
+    ) -> None:
+        body = orjson.loads(payload)
+        kind = body["kind"]
+        if kind == "ask":
+            self._begin(body)
+        elif kind == "pulse":
+            self._pulse(body)
+        elif kind == "end":
+            self._end(body["id"])
+        else:
+            follower = self.followers.get(body["id"])
+            if follower is not None:
+                follower.told(body)
+
+    # --- feeds ------------------------------------------------------------------------------------------
+
+    def _begin(self, wish: dict) -> None:
+        js = self._js
+        entry = js.account(wish["account"]).get(wish["stream"])
+        if not js.ready:
+            return  # it asks again
+        if entry is None or entry.hosted is None or entry.hosted.stream.closing:
+            error = api_errors.STREAM_NOT_FOUND.fresh().as_dict()
+            self.tell(wish["worker"], {"kind": "refused", "id": wish["id"], "error": error})
+            return
+        hosted = entry.hosted
+        messages = hosted.stream.state.messages
+        identity = identity_of(entry)
+        if wish["identity"] and wish["identity"] != identity:
+            wish["from"] = 1  # its sequences were those of another stream
+        if wish["time_ns"]:
+            found = js.host.find(hosted, 0, b"", b"", wish["time_ns"])
+            wish["from"] = found or messages.last + 1
+        first = messages.first if messages.count else messages.last + 1
+        wish["from"] = max(wish["from"], first, 1)
+        feed = Feed(entry, wish, js.host.wall_ns())
+        self._feeds[feed.id] = feed
+        if hosted.followers is None:
+            feeds = StreamFeeds(js, entry)
+            hosted.followers = feeds.call
+        else:
+            feeds = hosted.followers.__self__
+        feeds.feeds.append(feed)
+        self._streams[feed.id] = feeds
+        self.tell(
+            feed.worker,
+            {"kind": "begun", "id": feed.id, "next": feed.next, "last": messages.last, "identity": identity},
+        )
+        feeds.call()
+
+    def _pulse(self, body: dict) -> None:
+        feed = self._feeds.get(body["id"])
+        if feed is None:
+            if self._js.ready:
+                self.tell(body["worker"], {"kind": "gone", "id": body["id"]})
+            return
+        feed.heard_ns = self._js.host.wall_ns()
+        feed.granted, feed.granted_size = body["granted"], body["granted_size"]
+        self._streams[feed.id].call()
+
+    def _end(self, id_: str) -> None:
+        feed = self._feeds.pop(id_, None)
+        feeds = self._streams.pop(id_, None)
+        if feed is not None and feed in feeds.feeds:
+            feeds.feeds.remove(feed)
+
+    def end_stream(self, hosted) -> None:
+        """The stream goes: its followers are told."""
+        if hosted.followers is None:
+            return
+        for feed in list(hosted.followers.__self__.feeds):
+            self._end(feed.id)
+            self.tell(feed.worker, {"kind": "gone", "id": feed.id})
+        hosted.followers = None
+
+    def _tick(self, now_ns: int) -> None:
+        for feed in list(self._feeds.values()):
+            if now_ns - feed.heard_ns > SILENCE_MAX_NS or feed._entry.hosted is None:
+                self._end(feed.id)
+            elif now_ns - feed.sent_ns > HEARTBEAT_NS:
+                feed.beat(self._js, now_ns)
+        for follower in list(self.live):
+            follower.tick(now_ns)
