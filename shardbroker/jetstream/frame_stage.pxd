@@ -32,6 +32,7 @@ cdef struct StagedFrame:
     uint64_t first_sequence
     uint16_t kind  # FRAME_...; 0: only a trailer
     uint16_t count  # records
+    bint removes  # messages on command: nothing may be moved behind it before it is applied
 
 @cython.final
 cdef class FrameStage:

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from shardbroker.storage.frame cimport padded
+from shardbroker.storage.frame cimport FRAME_CHECKPOINT, FRAME_DELETE, FRAME_PURGE, padded
 
 cdef enum:
     SPARE_MAX = 2
@@ -56,6 +56,7 @@ cdef class FrameStage:
                 return NULL
         frame.next = NULL
         frame.kind = kind
+        frame.removes = kind == FRAME_DELETE or kind == FRAME_PURGE or kind == FRAME_CHECKPOINT
         frame.first_sequence = sequence
         if self.first == NULL:
             self.first = frame

@@ -33,6 +33,8 @@ cdef class MessageTable:
     cdef MessageEntry *get(self, uint64_t sequence) noexcept
     cdef uint64_t time_of(self, uint64_t sequence) noexcept
     cdef MessageEntry *append(self, uint64_t sequence, uint64_t time_ns) noexcept
+    cdef MessageEntry *insert(self, uint64_t sequence, uint64_t time_ns) noexcept
+    cdef bint make_front(self, uint64_t number) noexcept
     cdef void remove(self, uint64_t sequence) noexcept
     cdef void skip_to(self, uint64_t last) noexcept
     cdef uint64_t next_live(self, uint64_t sequence) noexcept

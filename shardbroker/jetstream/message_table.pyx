@@ -82,6 +82,51 @@ cdef class MessageTable:
         self.last = sequence
         return &block.entries[sequence & 255]
 
+    cdef MessageEntry *insert(self, uint64_t sequence, uint64_t time_ns) noexcept:
+        """The entry of a message that may be older than others (it moved in the log); NULL without memory."""
+        cdef MessageBlock *block
+        cdef uint64_t number = sequence >> 8, shift, i
+        if self.count == 0 or sequence > self.last:
+            return self.append(sequence, time_ns)
+        if number < self.first_block and not self.make_front(number):
+            return NULL
+        block = self.blocks[number - self.first_block]
+        if block == NULL:
+            block = <MessageBlock *> calloc(1, sizeof(MessageBlock))
+            if block == NULL:
+                return NULL
+            block.time_ns = time_ns
+            self.blocks[number - self.first_block] = block
+        elif time_ns < block.time_ns:
+            shift = (block.time_ns - time_ns) // 1_000_000 + 1
+            block.time_ns -= shift * 1_000_000
+            for i in range(BLOCK_ENTRIES):
+                block.entries[i].age_ms = <uint32_t> min(block.entries[i].age_ms + shift, 0xFFFFFFFF)
+        block.live += 1
+        block.entries[sequence & 255].age_ms = <uint32_t> min(
+            (time_ns - block.time_ns) // 1_000_000, 0xFFFFFFFF
+        )
+        self.count += 1
+        self.first = min(self.first, sequence)
+        return &block.entries[sequence & 255]
+
+    cdef bint make_front(self, uint64_t number) noexcept:
+        """Let the array of blocks begin at this block number."""
+        cdef uint64_t added = self.first_block - number, i
+        cdef MessageBlock **grown = <MessageBlock **> realloc(
+            self.blocks, (self.block_count + added) * sizeof(MessageBlock *)
+        )
+        if grown == NULL:
+            return False
+        memmove(grown + added, grown, self.block_count * sizeof(MessageBlock *))
+        for i in range(added):
+            grown[i] = NULL
+        self.blocks = grown
+        self.block_count += added
+        self.block_capacity = self.block_count
+        self.first_block = number
+        return True
+
     cdef void remove(self, uint64_t sequence) noexcept:
         """Forget a message that is there. `first` moves to the next one when it was the first."""
         cdef uint64_t index = (sequence >> 8) - self.first_block

@@ -57,6 +57,7 @@ from shardbroker.storage.frame cimport (
 )
 
 from shardbroker.jetstream import api_errors, header_block
+from shardbroker.jetstream.counters import CounterError, parse_increment
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.special_publish import SpecialPublish
 
@@ -169,7 +170,7 @@ cdef class Stream(PublishChecks):
                     return 0 if self.publish_with_id(proposal, &headers) else -1
         try:
             error = self.publish_slowly(proposal)
-            if error is not None:
+            if error is not None and not self.no_ack:
                 self.refuse(proposal, error)
         except MemoryError:
             return -1
@@ -350,6 +351,8 @@ cdef class Stream(PublishChecks):
         memcpy(place, proposal.payload, proposal.payload_size)
         seal_record(record)
         self.last_id = None
+        if flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL):
+            self.stage.open.removes = True
         if flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL) or self.state.max_per_subject > 0:
             self.note_leaving(subject, flags, sequence)
         subject.pending_last = sequence
@@ -558,6 +561,10 @@ cdef class Stream(PublishChecks):
             below = 0  # which messages stay is known when it is applied
         self.purges.append((below, body[sizeof(PurgeBody) : sizeof(PurgeBody) + purge.filter_size] if purge.filter_size else b">"))
 
+    def has_staged(self):
+        """Whether something waits for commit()."""
+        return self.stage.first != NULL
+
     def stage_call(self, uint64_t call):
         """`call` is told when everything staged so far is applied."""
         self.stage.answer(TRAILER_CALL, call, 0, NULL, 0, NULL, 0)
@@ -593,6 +600,42 @@ cdef class Stream(PublishChecks):
         if sequence == 0:
             raise MemoryError("no memory for a record")
         return sequence
+
+    def stage_restored(
+        self,
+        uint64_t sequence,
+        uint64_t time_ns,
+        bytes subject,
+        bytes block,
+        bytes payload,
+        uint64_t now_ns,
+        *,
+        uint16_t flags=0,
+        uint32_t ttl_s=0,
+    ):
+        """Stage a message of a backup, with its own time and sequence; False if that is not above all so far."""
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef DedupeId id
+        if sequence <= self.last_sequence:
+            return False
+        point(&proposal, &headers, subject, block, payload, time_ns)
+        id.low = id.high = 0
+        if headers.present >> MSG_ID & 1 and headers.values[MSG_ID].size:
+            flags |= RECORD_HAS_ID
+            if time_ns + self.state.duplicate_window_ns >= now_ns:
+                self.state.dedupe.hash_id(headers.values[MSG_ID].text, headers.values[MSG_ID].size, &id)
+                id.sequence = sequence
+                id.time_ns = time_ns
+                if self.state.dedupe.find(&id) == NULL and self.state.dedupe.add(&id) < 0:
+                    raise MemoryError("no memory for a message id")
+        self.last_sequence = sequence - 1
+        self.last_time_ns = time_ns
+        if self.store(&proposal, FRAME_MESSAGES, flags, ttl_s) == 0:
+            raise MemoryError("no memory for a record")
+        if flags & RECORD_HAS_ID:
+            self.last_id = headers.values[MSG_ID].text[: headers.values[MSG_ID].size]
+        return True
 
     def offer(
         self, bytes subject, bytes block, bytes payload, uint64_t now_ns, bint staged, bint own=False
@@ -691,6 +734,77 @@ cdef class Stream(PublishChecks):
         """The next message gets at least this sequence (mirrors)."""
         if sequence > self.last_sequence + 1:
             self.last_sequence = sequence - 1
+
+    def stage_mirrored(self, uint64_t sequence, uint64_t time_ns, bytes subject, bytes block, bytes payload):
+        """Stage a copy of another stream's message under its sequence and time.
+
+        The sequence, 0 when it was given before, or an ApiError.
+        """
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef Verdict verdict
+        memset(&verdict, 0, sizeof(Verdict))
+        if self.failed or self.closing:
+            return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
+        if sequence <= self.last_sequence:
+            return 0
+        point(&proposal, &headers, subject, block, payload, time_ns)
+        if self.allow_ttl:
+            self.check_name_and_ttl(&headers, &verdict)
+        error = self.check_limits(&proposal, 0, False, None)
+        if error is not None:
+            return error
+        self.begin_sequence(sequence)
+        # Its own time, also when a frame without messages was written later than that.
+        self.last_time_ns = time_ns
+        if verdict.ttl_s:
+            verdict.flags |= RECORD_HAS_TTL
+        if self.store(&proposal, FRAME_MESSAGES, verdict.flags, verdict.ttl_s) == 0:
+            raise MemoryError("no memory for a record")
+        return sequence
+
+    def stage_sourced(self, bytes subject, bytes block, bytes payload, uint64_t now_ns):
+        """Stage a message of a source; `block` says where it comes from (Nats-Stream-Source).
+
+        Its sequence, 0 when its id is a duplicate, or an ApiError. What a client may only do with permission of
+        the configuration (rollup, TTL) is stored, and does nothing, without it.
+        """
+        cdef Proposal proposal
+        cdef PublishHeaders headers
+        cdef Verdict verdict
+        cdef uint64_t sequence
+        memset(&verdict, 0, sizeof(Verdict))
+        if self.failed or self.closing:
+            return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
+        if self.transform is not None:
+            subject = self.transform.apply(subject) or subject
+        point(&proposal, &headers, subject, block, payload, now_ns)
+        if self.sealed:
+            return api_errors.STREAM_SEALED
+        self.value = None
+        if self.allow_ttl:
+            self.check_name_and_ttl(&headers, &verdict)
+        self.find_duplicate(&proposal, &headers, &verdict, None)
+        if verdict.duplicate:
+            return 0
+        if self.allow_rollup:
+            self.check_rollup(&proposal, &headers, &verdict, None)
+        verdict.wanted = not self.interest or self.wanted(&proposal)
+        error = self.check_sizes(&proposal)
+        if error is None and self.counts:
+            try:
+                increment = parse_increment(block)
+            except CounterError:
+                return api_errors.MESSAGE_INCR_INVALID
+            if increment is None:
+                return api_errors.MESSAGE_INCR_MISSING
+            error = self.count(&proposal, increment, None)
+        if error is None:
+            error = self.check_limits(&proposal, verdict.flags, False, None)
+        if error is not None:
+            return error
+        sequence = self.accept(&proposal, &headers, &verdict, FRAME_MESSAGES)
+        return sequence if sequence else api_errors.INSUFFICIENT_RESOURCES
 
     def last_sequence_on(self, bytes subject):
         """The last sequence given to a subject or to what a wildcard matches, committed or not; 0: none."""

@@ -13,6 +13,7 @@ cdef class StreamLog:
     cdef readonly uint64_t index  # of the last frame built
     cdef readonly uint64_t position  # log position of the next frame
     cdef readonly uint32_t previous_crc  # head_crc of the last frame built
+    cdef readonly uint64_t removal_index  # of the last frame that removes messages on command
     cdef readonly uint64_t durable_index  # of the last frame known to be stored
     cdef uint64_t durable_position
     cdef uint32_t durable_crc

@@ -80,6 +80,8 @@ cdef class StreamLog:
         memcpy(place + FRAME_HEAD_SIZE, frame.body, frame.body_size)
         seal_frame(head)
         self.index = head.index
+        if frame.removes:
+            self.removal_index = head.index
         self.previous_crc = head.head_crc
         self.position += FRAME_HEAD_SIZE + frame.body_size
         return head
@@ -93,6 +95,7 @@ cdef class StreamLog:
     cdef void rewind(self) noexcept:
         """Frames behind the last stored one have failed: go on from there, in a new segment."""
         self.index = self.durable_index
+        self.removal_index = min(self.removal_index, self.index)
         self.position = self.durable_position
         self.previous_crc = self.durable_crc
         self.roll()

@@ -51,6 +51,10 @@ cdef class StreamState:
 
     cdef int apply_record(self, const RecordHead *record, uint64_t position) noexcept
     cdef int apply_relocated(self, const RecordHead *record, uint64_t position) noexcept
+    cdef int insert_moved(self, const RecordHead *record, uint64_t position) noexcept
+    cdef void fill_entry(
+        self, MessageEntry *entry, const RecordHead *record, uint64_t position, uint32_t subject_id
+    ) noexcept
     cdef int apply_other(self, const FrameHead *frame, const uint8_t *body) noexcept
     cdef uint64_t next_on(self, uint64_t sequence, const uint8_t *filter, uint32_t size) noexcept
     cdef uint64_t along(self, uint64_t sequence, uint64_t least) noexcept

@@ -104,7 +104,6 @@ cdef class StreamState:
         cdef SubjectEntry *subject
         cdef MessageEntry *entry
         cdef MessageEntry *before
-        cdef SegmentInfo *segment
         cdef uint64_t sequence = record.sequence
         cdef uint32_t id
         if sequence <= self.messages.last and self.messages.count:
@@ -116,19 +115,7 @@ cdef class StreamState:
         if entry == NULL:
             return -1
         id = self.subjects.id_of(subject)
-        entry.position = position
-        entry.size = <uint32_t> self.accounted_size(
-            record.subject_size, record.header_size, record.payload_size
-        )
-        entry.subject_id = id
-        entry.next_delta = 0
-        self.bytes += entry.size
-        segment = self.segment_of(position)
-        if segment != NULL:
-            segment.live += 1
-            segment.live_size += entry.size
-            if record.flags & RECORD_HAS_ID:
-                segment.last_id_ns = record.time_ns
+        self.fill_entry(entry, record, position, id)
         if subject.count == 0:
             subject.first = sequence
             self.subjects.count += 1
@@ -143,10 +130,6 @@ cdef class StreamState:
         self.last_time_ns = record.time_ns
         if self.messages.count == 1:
             self.first_time_ns = record.time_ns
-        if record.ttl_s == TTL_NEVER:
-            entry.size |= <uint32_t> ~SIZE_MASK
-        elif record.ttl_s:
-            self.expiries.push(record.time_ns + <uint64_t> record.ttl_s * 1_000_000_000, sequence)
         if self.replaying and record.flags & RECORD_HAS_ID:
             self.remember_id(record)
         if self.max_per_subject > 0:
@@ -165,7 +148,8 @@ cdef class StreamState:
         cdef MessageEntry *entry = self.messages.get(record.sequence)
         cdef SegmentInfo *segment
         if entry == NULL:
-            return 0
+            # In service: removed meanwhile. At start: the copy it was made from is in a segment that is gone.
+            return self.insert_moved(record, position) if self.replaying else 0
         segment = self.segment_of(entry.position)
         if segment != NULL:
             segment.live -= 1
@@ -176,6 +160,63 @@ cdef class StreamState:
             segment.live += 1
             segment.live_size += entry.size & SIZE_MASK
         return 0
+
+    cdef int insert_moved(self, const RecordHead *record, uint64_t position) noexcept:
+        """A message whose only copy is the one that cleaning made: it takes its old place; -1 without memory."""
+        cdef SubjectEntry *subject = self.subjects.find_or_add(
+            <const uint8_t *> record + RECORD_HEAD_SIZE, record.subject_size
+        )
+        cdef MessageEntry *entry
+        cdef MessageEntry *before
+        cdef uint64_t sequence = record.sequence, previous
+        if subject == NULL:
+            return -1
+        entry = self.messages.insert(sequence, record.time_ns)
+        if entry == NULL:
+            return -1
+        self.fill_entry(entry, record, position, self.subjects.id_of(subject))
+        if subject.count == 0:
+            subject.first = subject.last = sequence
+            self.subjects.count += 1
+        elif sequence < subject.first:
+            entry.next_delta = link(sequence, subject.first)
+            subject.first = sequence
+        else:
+            previous = self.link_before(subject, sequence)
+            before = self.messages.get(previous)
+            if previous == subject.last:
+                subject.last = sequence
+            else:
+                entry.next_delta = link(sequence, self.following(before, previous))
+            before.next_delta = link(previous, sequence)
+        subject.count += 1
+        self.first_time_ns = 0
+        if self.max_per_subject > 0 and <int64_t> subject.count > self.max_per_subject:
+            self.remove_message(subject.first)
+        self.enforce_limits()
+        return 0
+
+    cdef void fill_entry(
+        self, MessageEntry *entry, const RecordHead *record, uint64_t position, uint32_t subject_id
+    ) noexcept:
+        """What a message entry says of its record; counts it for the stream and for its segment."""
+        cdef SegmentInfo *segment = self.segment_of(position)
+        entry.position = position
+        entry.size = <uint32_t> self.accounted_size(
+            record.subject_size, record.header_size, record.payload_size
+        )
+        entry.subject_id = subject_id
+        entry.next_delta = 0
+        self.bytes += entry.size
+        if segment != NULL:
+            segment.live += 1
+            segment.live_size += entry.size
+            if record.flags & RECORD_HAS_ID:
+                segment.last_id_ns = record.time_ns
+        if record.ttl_s == TTL_NEVER:
+            entry.size |= <uint32_t> ~SIZE_MASK
+        elif record.ttl_s:
+            self.expiries.push(record.time_ns + <uint64_t> record.ttl_s * 1_000_000_000, record.sequence)
 
     cdef int apply_other(self, const FrameHead *frame, const uint8_t *body) noexcept:
         """A frame without records; those of others' concern (FRAME_NOTE) are passed over."""
@@ -293,13 +334,15 @@ cdef class StreamState:
         return sequence
 
     cdef uint64_t link_before(self, SubjectEntry *subject, uint64_t sequence) noexcept:
-        """The message before this one on its subject, which is not the first: from both ends in turn, for a
-        subject has few messages or is met soon on the way back."""
+        """The message before this sequence on its subject, which has an earlier one: from both ends in turn, for
+        a subject has few messages or is met soon on the way back."""
         cdef uint32_t id = self.subjects.id_of(subject)
         cdef uint64_t ahead = subject.first, after, back = sequence
         while True:
+            if ahead == subject.last:
+                return ahead
             after = self.following(self.messages.get(ahead), ahead)
-            if after == sequence:
+            if after >= sequence:
                 return ahead
             ahead = after
             back = self.messages.previous_live(back - 1)

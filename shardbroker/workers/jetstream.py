@@ -24,14 +24,19 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.workers.log_cleaning import LogCleaning
+from shardbroker.workers.restores import remove_abandoned
 from shardbroker.workers.stream_api import StreamApi
 from shardbroker.workers.stream_extras import attach_extras
+from shardbroker.workers.stream_feed import FeedDesk
 from shardbroker.workers.stream_host import StreamHost
 from shardbroker.workers.stream_opening import StreamEntry, open_memory, open_new, open_stored
 
 GLOBAL_ACCOUNT = "$G"
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE, _LANE_METADATA = 5, 3
+#: Clients may not join it.
+_DIRECT_QUEUE = b"_sys_"
 #: So long publishers wait for the successor of a dead owner; then they hear what nats-server would say.
 _GAP_NS_MAX = 5_000_000_000
 
@@ -73,8 +78,10 @@ class JetStream:
         self._log_view = memoryview(_map_for_reading(fds[1], message.rows * layout.LOG_ROW_SIZE)).cast("Q")
         producer = LaneProducer(lane, self._board_address, os.dup(fds[2]))
         self.host = StreamHost(self._session, producer, self._log_table.address, self.log)
+        self.desk = FeedDesk(self)
         self.api = StreamApi(self)
         self.host.set_api(self.api.handle)
+        self.host.set_cleaning(LogCleaning(self.host))
         self._session.set_services(self.host)
         self.host.subscribe(None, _SERVICE_API, b"$JS.API.>")
         for fd in fds:
@@ -103,6 +110,8 @@ class JetStream:
             self._gone(message.body)
         elif message.kind == "end":
             self._all_told(message.body)
+        elif message.kind == "abandoned":
+            remove_abandoned(self, entry_of(message.body))
         elif message.kind == "up":
             self.owner_up(message.body["worker"])
 
@@ -119,6 +128,7 @@ class JetStream:
     def _gone(self, body: dict) -> None:
         entry = self.account(body["account"]).pop(body["name"], None)
         if entry is not None and entry.hosted is not None:
+            entry.hosted.details.stop()
             self.host.remove(entry.hosted)
             entry.hosted = None
 
@@ -220,11 +230,16 @@ class JetStream:
         if entry.config.allow_direct:
             prefix = b"$JS.API.DIRECT.GET." + entry.name.encode()
             wanted |= {(_SERVICE_DIRECT, prefix), (_SERVICE_DIRECT, prefix + b".>")}
+        if entry.config.mirror_direct and hosted.details.sourcing.serves_origin():
+            prefix = b"$JS.API.DIRECT.GET." + entry.config.mirror.name.encode()
+            wanted |= {(_SERVICE_DIRECT, prefix), (_SERVICE_DIRECT, prefix + b".>")}
         for kind, subject in [key for key in hosted.subscriptions if key not in wanted]:
             self.host.unsubscribe(hosted, kind, subject)
         for kind, subject in wanted:
             if (kind, subject) not in hosted.subscriptions:
-                self.host.subscribe(hosted, kind, subject)
+                # One of a stream and its mirrors answers a direct get.
+                queue = _DIRECT_QUEUE if kind == _SERVICE_DIRECT else b""
+                self.host.subscribe(hosted, kind, subject, queue=queue)
 
     def reserve_more(self, entry: StreamEntry) -> None:
         """Record further sequences in the metadata before they are given out."""

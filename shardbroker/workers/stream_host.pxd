@@ -37,8 +37,7 @@ cdef class Hosted:
     cdef DeliveryTarget *direct_target
     cdef readonly dict subscriptions  # (kind, subject) -> number of the subscription
     cdef readonly bint touched  # its figures in the log table are to be written
-    cdef public object followers  # called soon after the stream has changed; None: nobody follows it
-    cdef bint followers_called  # the call is in StreamHost.jobs already
+    cdef public object followers  # called() when the stream has changed; None: nobody follows it
     cdef readonly uint32_t flags  # of its lane records: LANE_NO_SYNC
     cdef public object details  # what the API keeps about it (stream_api.Details)
 
@@ -52,7 +51,6 @@ cdef class StreamHost(Services):
         readonly dict by_row  # row -> Hosted
         list dirty  # Hosted with staged frames
         list touched
-        list jobs  # callables for the next turn
         readonly list ticking  # called with the wall clock every 50 ms
         dict numbered  # number -> address of a Subscription, its kind
         dict calls  # number -> callable(errno)
@@ -60,6 +58,7 @@ cdef class StreamHost(Services):
         uint64_t next_number
         object requests  # deque of API requests
         list jobs  # callables of run_later()
+        object cleaning  # log_cleaning.LogCleaning
         object api  # called with each of them
         object log
         uint64_t staged_size  # bytes of all stages

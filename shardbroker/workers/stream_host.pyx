@@ -121,7 +121,6 @@ cdef class StreamHost(Services):
         self.by_row = {}
         self.dirty = []
         self.touched = []
-        self.jobs = []
         self.ticking = []
         self.numbered = {}
         self.calls = {}
@@ -141,6 +140,10 @@ cdef class StreamHost(Services):
         free(self.scratch)
         free(self.frame)
         free(self.api_target)
+
+    def set_cleaning(self, cleaning):
+        """Who gives room back in the middle of logs (log_cleaning.LogCleaning)."""
+        self.cleaning = cleaning
 
     def set_api(self, api):
         """Who handles API requests: called with (account, subject, reply, headers, payload, cid or 0)."""
@@ -379,25 +382,9 @@ cdef class StreamHost(Services):
             self.answer_requests(min(left, <uint32_t> 64))
         if self.jobs:
             self.run_jobs()
-        if self.jobs:
-            self.run_jobs()
-        if self.requests or self.jobs or self.lane.released != self.lane.processed:
+        if self.requests or self.lane.released != self.lane.processed:
             self.pressing = True
         return 0
-
-    def soon(self, job):
-        """Call `job()` in the next turn; one that has much to do calls soon() again after a millisecond."""
-        self.jobs.append(job)
-        self.pressing = True
-
-    def run_jobs(self):
-        """Call all jobs once."""
-        jobs, self.jobs = self.jobs, []
-        for job in jobs:
-            try:
-                job()
-            except Exception as error:
-                self.tell_failure("a job", error)
 
     def tell_failure(self, what, error):
         """Log a bug of ours that one request or job has met."""
@@ -436,7 +423,7 @@ cdef class StreamHost(Services):
             try:
                 wish = job()
             except Exception as error:
-                self.log.error(f"JetStream: {job!r} failed: {type(error).__name__}: {error}")
+                self.tell_failure(repr(job), error)
                 continue
             if wish == JOB_PRESSES or wish == JOB_WAITS:
                 self.jobs.append(job)
@@ -998,9 +985,8 @@ cdef class StreamHost(Services):
         if not hosted.touched:
             hosted.touched = True
             self.touched.append(hosted)
-        if hosted.followers is not None and not hosted.followers_called:
-            hosted.followers_called = True
-            self.soon(hosted.followers)
+        if hosted.followers is not None:
+            hosted.followers()
 
     cdef void note_figures(self, Hosted hosted) except *:
         """Write the stream's figures into its row of the log table (layout.LOG_FIGURES, in order)."""
@@ -1036,6 +1022,8 @@ cdef class StreamHost(Services):
             if hosted is not None and not hosted.stream.closing:
                 self.expire(hosted)
                 self.release_dead(hosted)
+                if hosted.stream.state.segment_count > 1:
+                    self.cleaning.step(hosted)
         for hosted in self.touched:
             self.note_figures(hosted)
         self.touched.clear()
@@ -1045,10 +1033,6 @@ cdef class StreamHost(Services):
             except Exception as error:
                 self.tell_failure("a tick", error)
         return 0
-
-    def called_followers(self, Hosted hosted):
-        """`followers` runs now: the next change calls it again."""
-        hosted.followers_called = False
 
     def expire(self, Hosted hosted):
         """Remove messages that are past their time; the last of a subject may leave a marker (spec 03 section 6)."""
