@@ -18,7 +18,7 @@ from collections.abc import Callable
 import orjson
 
 from shardbroker import limits
-from shardbroker.acceptor.catalog import ABANDONED, LIVE, RESERVED, Catalog, Entry
+from shardbroker.acceptor.catalog import ABANDONED, DAMAGED, LIVE, RESERVED, Catalog, Entry
 from shardbroker.acceptor.fabric import Fabric
 from shardbroker.acceptor.stream_writer import StreamWriter
 from shardbroker.acceptor.worker import Worker
@@ -42,11 +42,14 @@ class JetStream:
         self, fabric: Fabric, workers: list[Worker], writer: StreamWriter, options: Options, log: Log, owner_of
     ):
         self.writer = writer
-        self.catalog = Catalog(JetStreamLimits(), owner_of)
         self.ready = False
         self.store_path = ""
         self.probe_us = 0
+        #: Log id and reason of streams that their owner found damaged when it read them.
+        self.unreadable: dict[int, str] = {}
         self.memory_max, self.file_max = store_limits(options)
+        account_limits = JetStreamLimits(server_memory_max=self.memory_max, server_storage_max=self.file_max)
+        self.catalog = Catalog(account_limits, owner_of)
         self._fabric = fabric
         self._workers = workers
         self._options = options
@@ -58,6 +61,7 @@ class JetStream:
             "update": self._update,
             "updated": self._updated,
             "dropped": self._dropped,
+            "unreadable": self._found_unreadable,
             "sync": lambda _worker, _body: {},
         }
         self.on_failed: Callable[[str], None] = lambda _: None
@@ -199,8 +203,23 @@ class JetStream:
         self._remove(body["log_id"], worker)
         return {}
 
+    def _found_unreadable(self, worker: Worker, body: dict) -> dict:
+        """The store has it and its owner cannot read it. A successor reads it again."""
+        self.unreadable[body["log_id"]] = body["reason"]
+        return {}
+
+    def damaged(self) -> list[tuple[Entry, str]]:
+        """Streams that do not serve because of what is on disk, and why."""
+        damaged = [(entry, entry.reason) for entry in self.catalog.entries() if entry.state == DAMAGED]
+        for log_id, reason in self.unreadable.items():
+            entry = self.catalog.by_log.get(log_id)
+            if entry is not None and entry.state == LIVE:
+                damaged.append((entry, reason))
+        return damaged
+
     def _remove(self, log_id: int, teller: Worker | None) -> None:
         entry = self.catalog.remove(log_id)
+        self.unreadable.pop(log_id, None)
         if entry is None:
             return
         if entry.memory_fd >= 0:
@@ -220,6 +239,7 @@ class JetStream:
         for entry in list(self.catalog.by_log.values()):
             if entry.owner != index:
                 continue
+            self.unreadable.pop(entry.log_id, None)
             if entry.pending_config is not None:
                 stored = self._newest(entry)
                 ok = stored is not None and stored["config"] == entry.pending_config.to_json_dict()

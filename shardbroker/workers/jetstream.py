@@ -193,6 +193,8 @@ class JetStream:
         except (OSError, StorageError, MemoryError) as error:
             entry.damaged = f"its log cannot be read: {error}"
             self.log.error(f"JetStream: stream {entry.name} is damaged: {error}")
+            found = {"log_id": entry.log_id, "reason": entry.damaged}
+            self.ask("unreadable", found, lambda _body, _fds: None)
             return
         for note in opened.notes:
             self.log.warn(f"JetStream: stream {entry.name}: {note}")

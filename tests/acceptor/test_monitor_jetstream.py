@@ -185,6 +185,7 @@ def test_a_damaged_stream_is_told_everywhere_and_others_serve(tmp_path) -> None:
     try:
         for name in ("A", "B"):
             request(broker.port, f"$JS.API.STREAM.CREATE.{name}", {"name": name, "subjects": [name.lower()]})
+            request(broker.port, name.lower(), "x")
         log = broker.json("/jsz?streams=1")["account_details"][0]["stream_detail"][0]["log"]["id"]
         broker.stop()
         for slot in (tmp_path / "store/jetstream/logs" / log).glob("config.*"):
@@ -203,9 +204,29 @@ def test_a_damaged_stream_is_told_everywhere_and_others_serve(tmp_path) -> None:
         assert (status, json.loads(body)) == (503, {"status": "error", "errors": [entry]})
         for healthy in ("?js-server-only=1", "?js-enabled-only=1", "?account=$G&stream=B"):
             assert broker.get(f"/healthz{healthy}")[0] == 200, healthy
-        assert request(broker.port, "b", "x")["seq"] == 1
+        assert request(broker.port, "b", "x")["seq"] == 2
     finally:
         broker.kill()
+
+
+def test_what_an_owner_cannot_read_counts_as_damaged() -> None:
+    from types import SimpleNamespace
+
+    from shardbroker.acceptor.catalog import Catalog
+    from shardbroker.acceptor.jetstream import JetStream
+    from shardbroker.jetstream.js_limits import JetStreamLimits
+    from shardbroker.jetstream.stream_config import StreamConfig
+
+    catalog = Catalog(JetStreamLimits(), lambda *_: 0)
+    entry, _ = catalog.create(
+        "$G", "A", StreamConfig(name="A", storage="file", subjects=["a"]), False, now_ns=1, seed=1
+    )
+    catalog.finish_create(entry.log_id)
+    jetstream = SimpleNamespace(catalog=catalog, unreadable={})
+    assert JetStream.damaged(jetstream) == []
+    JetStream._found_unreadable(jetstream, None, {"log_id": entry.log_id, "reason": "cannot be read"})
+    JetStream._found_unreadable(jetstream, None, {"log_id": 999, "reason": "of no stream"})
+    assert JetStream.damaged(jetstream) == [(entry, "cannot be read")]
 
 
 class _Broker:
@@ -222,7 +243,7 @@ class _Broker:
         self.workers = [SimpleNamespace(state=UP)]
         writer = SimpleNamespace(faults=faults, pid=1, alive=True, restarts_total=0, term=1)
         catalog = Catalog(JetStreamLimits(), lambda *_: 0)
-        self.jetstream = SimpleNamespace(writer=writer, catalog=catalog, probe_us=100)
+        self.jetstream = SimpleNamespace(writer=writer, catalog=catalog, damaged=list)
 
 
 @pytest.mark.parametrize(

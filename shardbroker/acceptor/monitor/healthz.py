@@ -7,8 +7,7 @@ switches JetStream off then, we refuse publishes and go on when it heals), and `
 out, because probes that restart a server ask that, and a restart makes no room.
 """
 
-from shardbroker.acceptor.catalog import DAMAGED, RESERVED
-from shardbroker.acceptor.monitor.jsz import damaged_streams
+from shardbroker.acceptor.catalog import DAMAGED, LIVE
 from shardbroker.acceptor.monitor.page import bool_argument, json_page
 from shardbroker.acceptor.worker import UP
 
@@ -62,27 +61,27 @@ def _illnesses(broker, request, flags: dict[str, bool]):
     if flags["js-server-only"] or flags["js-meta-only"]:
         return
     if account:
-        yield from _of_account(broker.jetstream.catalog, account, stream, consumer)
+        yield from _of_account(broker.jetstream, account, stream, consumer)
     else:
-        for entry in damaged_streams(broker):
-            yield _damaged(entry)
+        yield from (_damaged(entry) for entry, _ in broker.jetstream.damaged())
 
 
-def _of_account(catalog, account: str, stream: str, consumer: str):
+def _of_account(jetstream, account: str, stream: str, consumer: str):
+    catalog = jetstream.catalog
     if account not in catalog.accounts and account != "$G":
         yield _Illness(404, "ACCOUNT", f'JetStream account "{account}" not found', account=account)
         return
     entries = catalog.account(account).entries
     if not stream:
-        yield from (_damaged(entry) for entry in entries.values() if entry.state == DAMAGED)
+        yield from (_damaged(entry) for entry, _ in jetstream.damaged() if entry.account == account)
         return
     entry = entries.get(stream)
     where = {"account": account, "stream": stream}
-    if entry is None or entry.state == RESERVED:
+    if entry is None or entry.state not in (LIVE, DAMAGED):
         yield _Illness(
             404, "STREAM", f'JetStream stream "{stream}" not found on account "{account}"', **where
         )
-    elif entry.state == DAMAGED:
+    elif any(entry is each for each, _ in jetstream.damaged()):
         yield _damaged(entry)
     elif consumer:
         text = f'JetStream consumer "{consumer}" not found for stream "{stream}" on account "{account}"'

@@ -9,7 +9,7 @@ There are no consumers yet: what asks for them is read, and finds none.
 import os
 import time
 
-from shardbroker.acceptor.catalog import DAMAGED, LIVE, Entry
+from shardbroker.acceptor.catalog import LIVE, Entry
 from shardbroker.acceptor.monitor.page import bool_argument, int_argument, json_page, timestamp
 from shardbroker.jetstream import api_types, js_limits
 from shardbroker.shm.worker_table import STATISTIC
@@ -110,17 +110,13 @@ def server_limits() -> dict:
     return {"default_max_consumers": _DEFAULT_MAX_CONSUMERS}
 
 
-def damaged_streams(broker) -> list[Entry]:
-    """Streams that are in the store and cannot be read."""
-    return [entry for entry in broker.jetstream.catalog.entries() if entry.state == DAMAGED]
-
-
 def _streams(broker) -> list[tuple[Entry, dict[str, int]]]:
     """Streams that serve, with their owners' figures."""
+    unreadable = broker.jetstream.unreadable
     return [
         (entry, broker.fabric.log_row(entry.row))
         for entry in broker.jetstream.catalog.entries()
-        if entry.state == LIVE
+        if entry.state == LIVE and entry.log_id not in unreadable
     ]
 
 
@@ -182,8 +178,9 @@ def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted) -> d
     )
     log = {"id": f"{entry.log_id:08x}", "worker": entry.owner}
     if entry.config.storage == "file":
-        written = broker.fabric.writer_row(entry.row)
-        log |= {"size": figures["log_bytes"], **written, "error": _words(written["error"])}
+        of_writer = broker.fabric.writer_row(entry.row)
+        of_writer["error"] = _words(of_writer["error"])
+        log |= {"size": figures["log_bytes"], "lost": figures["lost"], **of_writer}
     return detail | {"log": log}
 
 
@@ -192,16 +189,16 @@ def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted) -> d
 
 def _extensions(broker) -> dict:
     page = {"sync": synchronization(broker), "writer": writer(broker)}
-    damaged = damaged_streams(broker)
+    damaged = broker.jetstream.damaged()
     if damaged:
         page["damaged"] = [
             {
                 "account": entry.account,
                 "name": entry.name,
                 "log": f"{entry.log_id:08x}",
-                "reason": entry.reason,
+                "reason": reason,
             }
-            for entry in damaged
+            for entry, reason in damaged
         ]
     faults = broker.jetstream.writer.faults
     if faults:

@@ -79,8 +79,8 @@ def _jetstream(broker) -> dict:
     used = jsz.usage(broker)
     states = Counter(entry.state for entry in broker.jetstream.catalog.entries())
     return {
-        "streams": states[LIVE],
-        "damaged": states[DAMAGED],
+        "streams": states[LIVE] - len(broker.jetstream.unreadable),
+        "damaged": states[DAMAGED] + len(broker.jetstream.unreadable),
         "memory": used["memory"],
         "storage": used["storage"],
         "api": used["api"],
