@@ -33,6 +33,16 @@ from shardbroker.workers.stream_host import StreamHost
 from shardbroker.workers.stream_opening import StreamEntry, open_memory, open_new, open_stored
 
 GLOBAL_ACCOUNT = "$G"
+#: What every worker listens to. Direct gets are no part of it: only streams that allow them answer, and where
+#: there is none the client is to hear that nobody responds.
+_API_SUBJECTS = (
+    b"$JS.API.*",
+    b"$JS.API.STREAM.>",
+    b"$JS.API.CONSUMER.>",
+    b"$JS.API.ACCOUNT.>",
+    b"$JS.API.META.>",
+    b"$JS.API.SERVER.>",
+)
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE, _LANE_METADATA = 5, 3
 #: Clients may not join it.
@@ -83,7 +93,8 @@ class JetStream:
         self.host.set_api(self.api.handle)
         self.host.set_cleaning(LogCleaning(self.host))
         self._session.set_services(self.host)
-        self.host.subscribe(None, _SERVICE_API, b"$JS.API.>")
+        for subject in _API_SUBJECTS:
+            self.host.subscribe(None, _SERVICE_API, subject)
         for fd in fds:
             os.close(fd)
 
@@ -172,7 +183,7 @@ class JetStream:
         if not self._down:
             self._session.set_gap(None)
             return
-        patterns = {b"$JS.API.>"}
+        patterns = {b"$JS.API.>"}  # whoever asks for a stream of a dead worker waits, too
         for entry in self.account(GLOBAL_ACCOUNT).values():
             if entry.owner in self._down:
                 patterns.update(subject.encode() for subject in entry.config.subjects or ())
