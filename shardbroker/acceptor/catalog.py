@@ -4,6 +4,9 @@ The catalog is a plain state machine: it opens no file and talks to nobody (acce
 stream enters it *reserved*, when its name and subjects are granted to the worker that makes it, and becomes
 *live* when its log is on disk; only then others hear of it. What is reserved already counts for overlaps and
 limits, so two clients cannot get the same subject. Ids of logs are not used again.
+
+A stream that is restored from a backup stays reserved until all of it is on disk; until then its log's
+metadata say so. What dies before that leaves it *abandoned*: its owner's successor removes the log.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +20,7 @@ from shardbroker.jetstream.js_limits import JetStreamLimits
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.subject_trie import SubjectTrie
 
-RESERVED, LIVE, DAMAGED = "reserved", "live", "damaged"
+RESERVED, LIVE, DAMAGED, ABANDONED = "reserved", "live", "damaged", "abandoned"
 
 #: Log ids of one term of the store: more are only taken when the stores' terms have not come that far.
 _IDS_PER_TERM = 1 << 12
@@ -40,10 +43,11 @@ class Entry:
     reserved: int = 0  # sequences up to here may have been given out
     memory_fd: int = -1  # of a memory stream
     pending_config: StreamConfig | None = None  # an update that is being written
+    restoring: bool = False  # from a backup that is not in as a whole
 
     def stored(self) -> dict:
         """The body of the metadata slot; storage/metadata.py frames it."""
-        return {
+        body = {
             "account": self.account,
             "name": self.name,
             "config": self.config.to_json_dict(),
@@ -51,6 +55,9 @@ class Entry:
             "seed": self.seed,
             "reserved": self.reserved,
         }
+        if self.restoring:
+            body["restoring"] = True
+        return body
 
 
 @dataclass(slots=True)
@@ -64,7 +71,7 @@ class AccountStreams:
 
     def config_of(self, name: str) -> StreamConfig | None:
         entry = self.entries.get(name)
-        return None if entry is None or entry.state == RESERVED else entry.config
+        return None if entry is None or entry.state in (RESERVED, ABANDONED) else entry.config
 
     def has_overlap(self, subjects: Sequence[str], except_name: str) -> bool:
         return any(
@@ -105,7 +112,11 @@ class Catalog:
 
     def entries(self) -> Iterator[Entry]:
         """All that others may know of."""
-        return (entry for entry in self.by_log.values() if entry.state != RESERVED)
+        return (entry for entry in self.by_log.values() if entry.state in (LIVE, DAMAGED))
+
+    def abandoned(self, owner: int) -> list[Entry]:
+        """Halves of streams, which this worker is to remove."""
+        return [entry for entry in self.by_log.values() if entry.state == ABANDONED and entry.owner == owner]
 
     def begin_term(self, term: int) -> None:
         """The store has this term from now on."""
@@ -127,7 +138,7 @@ class Catalog:
             entry = Entry(
                 stored["account"], stored["name"], config, log_id, self._take_row(),
                 self._owner_of(stored["account"], stored["name"]), stored["created"], stored["seed"],
-                LIVE, reserved=stored["reserved"],
+                ABANDONED if stored.get("restoring") else LIVE, reserved=stored["reserved"],
             )  # fmt: skip
         self._enter(entry)
         return entry
@@ -141,8 +152,9 @@ class Catalog:
         entry = streams.entries.get(name)
         if entry is not None and entry.state == DAMAGED:
             raise api_errors.STREAM_OFFLINE_REASON(err=entry.reason)
-        if entry is not None and entry.state == RESERVED:
-            raise api_errors.STREAM_NAME_EXIST.fresh()
+        if entry is not None and entry.state in (RESERVED, ABANDONED):
+            taken = api_errors.STREAM_NAME_EXIST
+            raise (api_errors.STREAM_NAME_EXIST_RESTORE_FAILED if restore else taken).fresh()
         if restore:
             checked = check_restore(name, config, streams.limits, streams)
             if streams.has_overlap(checked.subjects or (), name):
@@ -155,7 +167,7 @@ class Catalog:
             raise api_errors.MAXIMUM_STREAMS_LIMIT.fresh()
         entry = Entry(
             account, name, checked, self._next_log_id, self._take_row(), self._owner_of(account, name),
-            now_ns, seed,
+            now_ns, seed, restoring=restore,
         )  # fmt: skip
         self._next_log_id += 1
         self._enter(entry)
@@ -180,10 +192,11 @@ class Catalog:
         return entry
 
     def finish_create(self, log_id: int) -> Entry | None:
-        """The log is on disk."""
+        """The log is on disk, with all that is to be restored."""
         entry = self.by_log.get(log_id)
         if entry is not None:
             entry.state = LIVE
+            entry.restoring = False
         return entry
 
     def finish_update(self, log_id: int, ok: bool) -> Entry | None:
