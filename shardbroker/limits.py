@@ -53,6 +53,7 @@ sync_interval_s_default = 120.0  # nats-server sync_interval
 store_directory_default = "nats"  # below the directory for temporary files, as nats-server
 memory_share = 0.75  # of the machine's memory that memory streams may use; nats-server the same
 disk_share = 0.75  # of the free disk space that file streams may use; nats-server the same
+store_watch_interval_s = 0.25  # how often the sum of all streams is compared with what they may hold
 recovery_progress_s = 1.0  # a start that takes longer tells how far it is
 
 # --- acceptor -------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ _WRITER_FIGURES = (
 )
 
 
+_BYTES_FIGURE = layout.LOG_FIGURES.index("bytes")
+
+
 class WorkerRegions:
     """What one generation of one worker writes: its ring, interest, connection table, and its doorbell."""
 
@@ -188,6 +191,10 @@ class Fabric:
             cells[layout.LANE_PROCESSED // 8],
             cells[layout.LANE_RELEASED // 8],
         )
+
+    def log_bytes(self, row: int) -> int:
+        """The accounted bytes of a log's messages."""
+        return self._log_cells[(row * layout.LOG_ROW_SIZE + layout.LOG_FIGURES_START) // 8 + _BYTES_FIGURE]
 
     def clear_log_row(self, row: int) -> None:
         """Before a row is used for another log."""

@@ -55,6 +55,7 @@ class JetStream:
         self._options = options
         self._log = log
         self._attached: set[int] = set()
+        self._full = {"memory": False, "file": False}
         self._handlers: dict[str, Callable[[Worker, dict], dict]] = {
             "create": self._create,
             "created": self._created,
@@ -121,6 +122,7 @@ class JetStream:
     def _tell_all(self, worker: Worker) -> None:
         for entry in self.catalog.entries():
             self._put(worker, entry)
+        worker.send(StreamNews("full", self._full))
         worker.send(StreamNews("end", {"term": self.writer.term, "store": self.store_path}))
         for entry in self.catalog.abandoned(worker.index):
             worker.send(StreamNews("abandoned", _described(entry)))
@@ -137,6 +139,28 @@ class JetStream:
             for other in self._workers:
                 if other is not worker:
                     other.send(StreamNews("up", {"worker": worker.index}))
+
+    # --- room -------------------------------------------------------------------------------------------
+
+    def watch_room(self) -> None:
+        """Compare what all streams hold with what they may, and tell the workers when that changes.
+
+        Between two looks publishers may go over the limit by what they send in that time.
+        """
+        held = {"memory": 0, "file": 0}
+        for entry in self.catalog.by_log.values():
+            held[entry.config.storage] += self._fabric.log_bytes(entry.row)
+        full = {"memory": held["memory"] >= self.memory_max, "file": held["file"] >= self.file_max}
+        if full != self._full:
+            self._full = full
+            for storage, is_full in full.items():
+                if is_full:
+                    self._log.warn(
+                        f"JetStream: all {storage} streams together hold {held[storage]} bytes, which is all "
+                        f"they may: publishes are refused until room is made, or --max_{storage}_store is raised"
+                    )
+            for worker in self._workers:
+                worker.send(StreamNews("full", full))
 
     # --- questions --------------------------------------------------------------------------------------
 

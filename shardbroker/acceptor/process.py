@@ -110,6 +110,7 @@ class Broker:
         try:
             if self.jetstream is not None:
                 self.jetstream.writer.start()
+                self.loop.call_later(limits.store_watch_interval_s, self._watch_room)
             self.supervisor.start()
             if self._http_socket is not None:
                 # While the workers attach: slow to import, and nothing else to do.
@@ -195,6 +196,11 @@ class Broker:
         self.supervisor.before_restart = self._settle_streams
         self.shutdown.before_end = self._end_writer
         return jetstream
+
+    def _watch_room(self) -> None:
+        if self.jetstream.ready:
+            self.jetstream.watch_room()
+        self.loop.call_later(limits.store_watch_interval_s, self._watch_room)
 
     def _worker_attached(self, worker: Worker) -> None:
         if worker.generation > 1:

@@ -250,8 +250,8 @@ class StreamAttach:
 @dataclass(frozen=True, slots=True)
 class StreamNews:
     """The catalog of streams has changed. ``kind``: "put" (a stream is there, or its configuration is new;
-    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has its streams), or
-    "end"."""
+    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has its
+    streams), "full" (whether memory and file streams hold all they may), or "end"."""
 
     kind: str
     body: dict[str, Any]

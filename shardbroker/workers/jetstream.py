@@ -75,6 +75,7 @@ class JetStream:
         self._rows = [WorkerRow(board, index) for index in range(worker_count)]
         self._describe_client = lambda _cid: {}
         self._send = send
+        self._full = {"memory": False, "file": False}
         self._down: dict[int, int] = {}  # workers that are away, and until when their publishers wait
         self._pending: list[tuple[StreamEntry, int]] = []  # streams to be read back
         self._asked: dict[int, Callable[[dict, list[int]], None]] = {}
@@ -123,6 +124,10 @@ class JetStream:
             self._all_told(message.body)
         elif message.kind == "abandoned":
             remove_abandoned(self, entry_of(message.body))
+        elif message.kind == "full":
+            self._full = message.body
+            for entry in self._own_entries():
+                entry.hosted.stream.store_full = self._full[entry.config.storage]
         elif message.kind == "up":
             self.owner_up(message.body["worker"])
 
@@ -219,6 +224,14 @@ class JetStream:
             )
         entry.hosted.details.recovered(opened.schedules)
 
+    def _own_entries(self) -> list[StreamEntry]:
+        return [
+            entry
+            for streams in self.entries.values()
+            for entry in streams.values()
+            if entry.hosted is not None
+        ]
+
     def no_sync(self, config: StreamConfig) -> bool:
         """Whether PubAcks of a stream come before the disk has the message."""
         return not self.options.sync_commit or config.persist_mode == "async"
@@ -232,6 +245,7 @@ class JetStream:
     def serve(self, entry: StreamEntry, hosted) -> None:
         """Take a stream's messages and requests from now on."""
         entry.hosted = hosted
+        hosted.stream.store_full = self._full[entry.config.storage]
         self.host.add(hosted)
         attach_extras(self, entry)
         self.subscribe(entry)
