@@ -42,9 +42,11 @@ class Faults:
             self._send(LaneBroken(number))
             return
         if error in _FULL:
+            # The first to fail may have wanted a large segment: what counts is the least that was too little.
+            free = self._free_size()
+            self._free_when_full = min(self._free_when_full, free) if self._is_full else free
             if not self._is_full:
                 self._is_full = True
-                self._free_when_full = self._free_size()
                 self._send(WriterReport("error", "JetStream store: the disk is full, publishes are refused"))
             return
         matter = (what, number, error)

@@ -83,7 +83,7 @@ class Writer:
             self._board.address,
             self._log_table.address,
             log_table_size,
-            self._faults.tell,
+            self._fault,
         )
         self._loop.bells.set_pid(os.getpid())
         self._worker_doorbells = {}
@@ -168,6 +168,10 @@ class Writer:
         self._tell_health()
         return more
 
+    def _fault(self, what: str, number: int, error: int) -> None:
+        self._faults.tell(what, number, error)
+        self._tell_health()
+
     def _tell_health(self) -> None:
         faults = self._faults.current()
         if faults != self._told_faults:
@@ -226,8 +230,7 @@ class Writer:
             except OSError as error:
                 if error.errno in NO_ROOM:
                     self._store.reserve.give()
-                self._faults.tell("term", worker, error.errno or 0)
-                self._tell_health()
+                self._fault("term", worker, error.errno or 0)
                 return
             del self._fenced[worker]
             self._send(messages.Fenced(worker, term, int(whole)))

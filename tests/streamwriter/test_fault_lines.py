@@ -51,6 +51,16 @@ def test_a_full_disk_is_told_once_whatever_the_logs_and_when_it_ends():
     assert len(ears.lines()) == 1
 
 
+def test_a_disk_that_filled_up_further_has_room_when_less_is_free_than_at_first():
+    ears = Ears()
+    for ears.free in (60 << 20, 1000, 30 << 20):  # a large segment failed, then a small one, then a large one
+        ears.faults.tell("log", 1, errno.ENOSPC)
+    ears.lines()
+    ears.free = 1001 + ROOM_SIZE
+    ears.faults.look(1.0)
+    assert ears.lines() == ["JetStream store: the disk has room again"]
+
+
 def test_what_is_wrong_now_can_be_asked():
     ears = Ears()
     assert ears.faults.current() == []
