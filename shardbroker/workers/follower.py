@@ -37,6 +37,8 @@ WINDOW_SIZE = 1 << 20
 SILENCE_MAX_NS = 10_000_000_000
 ASK_TIMEOUT_NS = 2_000_000_000
 PULSE_NS = 1_000_000_000
+#: The answer to the request that makes a mirror comes first, as from nats-server.
+FIRST_ASK_NS = 10_000_000
 BACK_OFF_MIN_NS, BACK_OFF_MAX_NS = 1_000_000_000, 30_000_000_000
 #: The owner of a stream has just died, or the feed was lost: soon it is there again.
 SOON_NS = 100_000_000
@@ -78,7 +80,9 @@ class Follower:
         self._granted = self._granted_size = 0
         self._error: ApiError | None = None
         self._back_off_ns = BACK_OFF_MIN_NS
-        self._due_ns = self._heard_ns = self._pulsed_ns = 0
+        self._due_ns = js.host.wall_ns() + FIRST_ASK_NS
+        self._heard_ns = self._pulsed_ns = 0
+        self._has_asked = False
         self._contact_ns = 0
         self._warned = ""
         desk.live.append(self)
@@ -88,6 +92,8 @@ class Follower:
     def info(self, now_ns: int) -> dict:
         """StreamSourceInfo."""
         source = self.source
+        # nats-server shows the filter of a mirror once it has asked for messages.
+        shows_filter = self._has_asked or not self.is_mirror
         return api_types.stream_source_info(
             name=source.name,
             lag=self.lag,
@@ -95,7 +101,7 @@ class Follower:
             active=max(0, now_ns - self._contact_ns) if self._contact_ns else api_types.NO_CONTACT,
             external=source.external.to_json_dict() if source.external is not None else None,
             error=self._error,
-            filter_subject=source.filter_subject,
+            filter_subject=source.filter_subject if shows_filter else "",
             subject_transforms=[one.to_json_dict() for one in source.subject_transforms or ()],
         )
 
@@ -133,6 +139,7 @@ class Follower:
 
     def _ask(self, now_ns: int) -> None:
         js, source = self._js, self.source
+        self._has_asked = True
         if not js.ready or self._entry.hosted.stream.closing:
             return
         if source.external is not None:
@@ -319,8 +326,7 @@ class Follower:
         self.position = sequence
         self._in_flight += 1
         hosted.stream.stage_call(self._js.host.call_number(partial(self._stored, self._id, sequence, size)))
-        if not hosted.stream.in_dirty:
-            self._js.host.stage_done(hosted)
+        self._js.host.stage_done(hosted)
         return True
 
     def _stored(self, id_: str, sequence: int, size: int, errno: int) -> None:

@@ -71,7 +71,8 @@ class Feed:
         self._entry = entry
         self._deliver = wish["deliver"].encode()
         self._filters = [one.encode() for one in wish["filters"]]
-        self._heads: dict[bytes, int] = {}  # filter -> its first message from `next` on
+        self._heads: dict[bytes, int] = {}  # filter -> its first message that was not sent; 0: none so far
+        self._searched: dict[bytes, int] = {}  # filter -> up to here there is none
         self._reply_head = f"$JS.ACK.{entry.name}.{self.id}.1.".encode()
 
     def run(self, js: "JetStream", deadline_ns: int) -> bool:
@@ -99,14 +100,16 @@ class Feed:
         last = state.messages.last
         if self.next > last:
             return 0
-        if not self._filters:
-            found = state.next_matching(self.next, b"")
-        else:
-            for one in self._filters:
-                if self._heads.get(one, 0) < self.next:
-                    self._heads[one] = state.next_matching(self.next, one) or last + 1
-            found = min(self._heads.values())
-            found = found if found <= last else 0
+        found = 0 if self._filters else state.next_matching(self.next, b"")
+        for one in self._filters:
+            head = self._heads.get(one, 0)
+            if head < self.next:
+                start = max(self.next, self._searched.get(one, 0) + 1)
+                head = self._heads[one] = state.next_matching(start, one)
+                if head == 0:
+                    self._searched[one] = last
+            if head and (found == 0 or head < found):
+                found = head
         if found == 0:
             self.next = last + 1
         return found
