@@ -370,6 +370,8 @@ cdef class StreamHost(Services):
         cdef uint32_t left
         self.now_ns = now_ns
         self.pressing = False
+        if self.router.overflow.first == NULL:
+            self.lane.show_released()  # the turn before has published what it had answered
         self.drain()
         if self.router.services_full:
             if self.lane.size - self.lane.room() < self.lane.size >> 2:
@@ -382,7 +384,7 @@ cdef class StreamHost(Services):
             self.answer_requests(min(left, <uint32_t> 64))
         if self.jobs:
             self.run_jobs()
-        if self.requests or self.lane.released != self.lane.processed:
+        if self.requests or self.lane.answered != self.lane.processed:
             self.pressing = True
         return 0
 
