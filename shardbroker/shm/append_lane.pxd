@@ -4,9 +4,11 @@ One lane a worker, apart from the broadcast ring, so that a slow disk never hold
 a LaneRecord, the bytes it carries, and a *trailer*: what the owner needs to answer for the record later (reply
 subjects). The trailer is never stored; it is in the lane so that a successor can answer for a dead owner.
 
-    released <= processed <= head,  head - released <= size
+    released <= answered <= processed <= head,  head - released <= size
 
-The writer sets `status` in each record, then moves `processed`; the owner answers, then moves `released`.
+The writer sets `status` in each record, then moves `processed`; the owner answers, and moves `released` once the
+answers are visible to others: a successor answers what its predecessor cannot have. So an answer may come twice,
+and never not at all.
 """
 
 cimport cython
@@ -73,7 +75,8 @@ cdef class LaneProducer:
     cdef readonly uint64_t size  # bytes of data
     cdef readonly uint64_t position  # next byte to write; private until published
     cdef readonly uint64_t published
-    cdef readonly uint64_t released  # everything before is answered
+    cdef readonly uint64_t answered  # everything before is answered; private
+    cdef readonly uint64_t released  # everything before was answered for others to see
     cdef uint64_t processed  # cached
     cdef uint64_t *head_cell
     cdef uint64_t *processed_cell
@@ -89,6 +92,7 @@ cdef class LaneProducer:
     cdef bint is_idle(self) noexcept
     cdef LaneRecord *next_processed(self) noexcept
     cdef void release(self, LaneRecord *record) noexcept
+    cdef void show_released(self) noexcept
     cdef uint64_t room(self) noexcept
 
 @cython.final

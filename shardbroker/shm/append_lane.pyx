@@ -22,7 +22,7 @@ cdef class LaneProducer:
         self.writer_sleeping = <uint64_t *> (board_address + BOARD_WRITER_SLEEPING)
         self.writer_doorbell = writer_doorbell
         self.position = self.published = load_acquire_u64(self.head_cell)
-        self.released = load_acquire_u64(self.released_cell)
+        self.answered = self.released = load_acquire_u64(self.released_cell)
         self.processed = load_acquire_u64(self.processed_cell)
 
     cdef uint64_t room(self) noexcept:
@@ -61,24 +61,29 @@ cdef class LaneProducer:
             write(self.writer_doorbell, &one, 8)
 
     cdef bint has_news(self) noexcept:
-        """Whether the writer has processed something that is not released yet."""
+        """Whether the writer has processed something that is not answered yet."""
         self.processed = load_acquire_u64(self.processed_cell)
-        return self.processed != self.released
+        return self.processed != self.answered
 
     cdef bint is_idle(self) noexcept:
         """Whether the writer has processed all that was published."""
         return load_acquire_u64(self.processed_cell) == self.published
 
     cdef LaneRecord *next_processed(self) noexcept:
-        """The oldest record that is processed and not released; NULL when there is none."""
-        if self.released == self.processed and not self.has_news():
+        """The oldest record that is processed and not answered; NULL when there is none."""
+        if self.answered == self.processed and not self.has_news():
             return NULL
-        return <LaneRecord *> (self.data + (self.released & self.mask_offset))
+        return <LaneRecord *> (self.data + (self.answered & self.mask_offset))
 
     cdef void release(self, LaneRecord *record) noexcept:
-        """Everything owed for the oldest record is done: its memory may be used again."""
-        self.released += record.size
-        store_release_u64(self.released_cell, self.released)
+        """Everything owed for the oldest record is done, but for showing it to others."""
+        self.answered += record.size
+
+    cdef void show_released(self) noexcept:
+        """All answers given so far are visible to other processes: the memory of the records is free."""
+        if self.released != self.answered:
+            self.released = self.answered
+            store_release_u64(self.released_cell, self.released)
 
     def figures(self):
         """(head, processed, released) positions, for monitoring and tests."""

@@ -84,31 +84,7 @@ cdef enum:
 cdef bytes TOO_MANY_BLOCK = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 
 
-cdef class Hosted:
-    """A stream, its reader and its subscriptions."""
-
-    def __init__(self, Stream stream, LogReader reader, uint32_t account, int memory_fd, bint no_sync):
-        self.stream = stream
-        self.reader = reader
-        self.account = account
-        self.memory = memory_fd >= 0
-        self.memory_fd = memory_fd
-        self.flags = LANE_NO_SYNC if no_sync else 0
-        self.subscriptions = {}
-        self.target = <DeliveryTarget *> calloc(1, sizeof(DeliveryTarget))
-        self.direct_target = <DeliveryTarget *> calloc(1, sizeof(DeliveryTarget))
-        if self.target == NULL or self.direct_target == NULL:
-            raise MemoryError("no memory for a stream")
-        self.target.account = self.direct_target.account = account
-        self.target.service = SERVICE_STREAM
-        self.direct_target.service = SERVICE_DIRECT
-
-    def __dealloc__(self):
-        free(self.target)
-        free(self.direct_target)
-
-
-cdef class StreamHost(Services):
+cdef class StreamHost(StreamReads):
     """All streams of a worker. `api(request)` is called for each API request; `log` is the worker's."""
 
     def __init__(self, Session session, LaneProducer lane, uint64_t log_table_address, log):
@@ -144,10 +120,6 @@ cdef class StreamHost(Services):
     def set_cleaning(self, cleaning):
         """Who gives room back in the middle of logs (log_cleaning.LogCleaning)."""
         self.cleaning = cleaning
-
-    def set_api(self, api):
-        """Who handles API requests: called with (account, subject, reply, headers, payload, cid or 0)."""
-        self.api = api
 
     def wall_ns(self):
         """Wall clock, as of this turn."""
@@ -249,117 +221,6 @@ cdef class StreamHost(Services):
                 f"JetStream: {self.refused} publishes were dropped because the disk does not keep up"
             )
 
-    cdef bint take_direct(self, Hosted hosted, PublishView *view) noexcept:
-        """Answer `{"seq":N}`, or the last message of the subject in the request's subject; False: not that form."""
-        cdef const uint8_t *text = view.payload
-        cdef uint32_t at, size = view.payload_size, prefix
-        cdef uint64_t sequence = 0
-        cdef SubjectEntry *subject
-        cdef const RecordHead *record
-        if view.reply_size == 0 or view.header_size > 0:
-            return False
-        prefix = 20  # $JS.API.DIRECT.GET. and the name, this stream's or that of the one it mirrors, and a dot
-        while prefix < view.subject_size and view.subject[prefix - 1] != 46:
-            prefix += 1
-        if size == 0:
-            if view.subject_size <= prefix:
-                return False
-            subject = hosted.stream.state.subjects.find(view.subject + prefix, view.subject_size - prefix)
-            if subject == NULL or subject.count == 0:
-                return False
-            sequence = subject.last
-        else:
-            if view.subject_size > prefix or size < 9 or memcmp(text, b'{"seq":', 7) or text[size - 1] != 125:
-                return False
-            at = 7
-            while at < size - 1 and text[at] == 32:
-                at += 1
-            if at == size - 1 or size - at > 19:
-                return False
-            while at < size - 1:
-                if text[at] < 48 or text[at] > 57:
-                    return False
-                sequence = sequence * 10 + text[at] - 48
-                at += 1
-        try:
-            record = self.find_record(hosted, sequence)
-        except BaseException:
-            return False  # told by the way that all other requests go
-        if record == NULL:
-            return False
-        self.send_record(hosted, view, record)
-        return True
-
-    cdef const RecordHead *find_record(self, Hosted hosted, uint64_t sequence) except? NULL:
-        """The record of a message, valid until the next call; NULL when there is none. Raises StorageError."""
-        cdef MessageEntry *entry = hosted.stream.state.messages.get(sequence)
-        cdef SegmentInfo *segment
-        if entry == NULL:
-            return NULL
-        segment = hosted.stream.state.segment_of(entry.position)
-        return hosted.reader.record(
-            segment.base if segment != NULL else 0,
-            entry.position,
-            padded((entry.size & SIZE_MASK) + RECORD_HEAD_SIZE - 16),
-        )
-
-    cdef void send_record(self, Hosted hosted, PublishView *view, const RecordHead *record) noexcept:
-        """The answer of a direct get."""
-        cdef uint64_t need = DIRECT_HEAD_EXTRA + record.size + len(hosted.stream.name)
-        cdef uint8_t *place = self.room(64 + need)
-        cdef uint8_t *block
-        cdef uint32_t block_size, digits
-        cdef PublishView answer
-        if place == NULL:
-            return
-        # The head's size is only known when it is written: write it behind room for the sizes.
-        block = place + 40
-        block_size = write_direct_head(
-            block, <const uint8_t *> hosted.stream.name, <uint32_t> len(hosted.stream.name), record
-        )
-        memcpy(
-            block + block_size,
-            <const uint8_t *> record + RECORD_HEAD_SIZE + record.subject_size + record.header_size,
-            record.payload_size,
-        )
-        answer.payload_size = block_size + record.payload_size
-        memcpy(block + answer.payload_size, b"\r\n", 2)
-        digits = <uint32_t> snprintf(
-            <char *> place, 40, b"%u %u\r\n", <unsigned int> block_size, <unsigned int> answer.payload_size
-        )
-        memcpy(block - digits, place, digits)
-        answer.subject = view.reply
-        answer.subject_size = view.reply_size
-        answer.reply_size = 0
-        answer.reply = block
-        answer.tail = block - digits
-        answer.tail_size = digits + answer.payload_size + 2
-        answer.payload = block
-        answer.header_size = <int> block_size
-        answer.account = view.account
-        self.router.publish_own(&answer)
-
-    cdef void queue_request(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept:
-        """Copy a request for the Python side, which answers it at the start of the next turn."""
-        cdef uint32_t header_size = <uint32_t> view.header_size if view.header_size > 0 else 0
-        if len(self.requests) >= REQUESTS_MAX:
-            self.router.statistics.drops += 1
-            return
-        self.requests.append(
-            (
-                target.service,
-                target.service_index,
-                view.account,
-                view.subject[: view.subject_size],
-                view.reply[: view.reply_size],
-                view.payload[:header_size],
-                (view.payload + header_size)[: view.payload_size - header_size],
-                publisher.cid if publisher != NULL else view.publisher,
-                publisher != NULL,
-            )
-        )
-        self.pressing = True
-
     # --- once a turn ------------------------------------------------------------------------------------
 
     cdef bint has_news(self) noexcept:
@@ -387,50 +248,6 @@ cdef class StreamHost(Services):
         if self.requests or self.lane.answered != self.lane.processed:
             self.pressing = True
         return 0
-
-    def tell_failure(self, what, error):
-        """Log a bug of ours that one request or job has met."""
-        import traceback
-
-        trace = " <- ".join(
-            f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
-        )
-        self.log.error(f"JetStream: {what} failed: {type(error).__name__}: {error} in {trace}")
-
-    def answer_requests(self, uint32_t count):
-        """Hand requests to the API, or to whom they are for."""
-        for _ in range(count):
-            service, index, account, subject, reply, block, payload, cid, local = self.requests.popleft()
-            try:
-                if service == SERVICE_CALL:
-                    target = self.targets.get(index)
-                    if target is not None:
-                        target(account, subject, reply, block, payload, cid)
-                else:
-                    hosted = self.hosted[index] if service == SERVICE_DIRECT else None
-                    self.api(hosted, account, subject, reply, block, payload, cid, local)
-            except Exception as error:
-                self.tell_failure(repr(subject), error)
-
-    def run_later(self, job):
-        """Call `job()` once a turn, from the next one on: JOB_PRESSES when the turn after it should come at
-        once, JOB_WAITS when it may take a tick, anything else when it is done."""
-        self.jobs.append(job)
-        self.pressing = True
-
-    def run_jobs(self):
-        """One slice of each long piece of work, such as a backup."""
-        jobs, self.jobs = self.jobs, []
-        for job in jobs:
-            try:
-                wish = job()
-            except Exception as error:
-                self.tell_failure(repr(job), error)
-                continue
-            if wish == JOB_PRESSES or wish == JOB_WAITS:
-                self.jobs.append(job)
-                if wish == JOB_PRESSES:
-                    self.pressing = True
 
     def staging_room(self):
         """Bytes that long work may stage now: up to half of the lane, where publishers begin to wait."""
@@ -645,73 +462,6 @@ cdef class StreamHost(Services):
 
     # --- sending ----------------------------------------------------------------------------------------
 
-    cdef uint8_t *room(self, uint64_t size) noexcept:
-        """Scratch memory of that size; NULL when there is none."""
-        cdef uint8_t *larger
-        if size > self.scratch_size:
-            larger = <uint8_t *> realloc(self.scratch, size + (size >> 1))
-            if larger == NULL:
-                return NULL
-            self.scratch = larger
-            self.scratch_size = size + (size >> 1)
-        return self.scratch
-
-    cdef void send_raw(
-        self, uint32_t account, const uint8_t *subject, uint32_t subject_size,
-        const uint8_t *block, uint32_t block_size, const uint8_t *payload, uint32_t payload_size,
-    ) noexcept:
-        """Publish a message of our own; `block` is a header block or empty."""
-        cdef PublishView view
-        cdef uint32_t total = block_size + payload_size
-        cdef uint8_t *place = self.room(64 + <uint64_t> total)
-        cdef int digits
-        if place == NULL or subject_size == 0:
-            return
-        if block_size:
-            digits = snprintf(
-                <char *> place, 40, b"%u %u\r\n", <unsigned int> block_size, <unsigned int> total
-            )
-        else:
-            digits = snprintf(<char *> place, 40, b"%u\r\n", <unsigned int> total)
-        if block_size:
-            memcpy(place + digits, block, block_size)
-        memcpy(place + digits + block_size, payload, payload_size)
-        memcpy(place + digits + total, b"\r\n", 2)
-        view.subject = subject
-        view.subject_size = subject_size
-        view.reply = place
-        view.reply_size = 0
-        view.tail = place
-        view.tail_size = digits + total + 2
-        view.payload = place + digits
-        view.payload_size = total
-        view.header_size = <int> block_size if block_size else -1
-        view.account = account
-        self.router.publish_own(&view)
-
-    def send(self, uint32_t account, bytes subject, bytes payload, bytes block=b"", bytes reply=b""):
-        """Publish a message of our own; True when somebody gets it."""
-        cdef PublishView view
-        cdef bytes tail
-        if reply:
-            sizes = b"%b %d" % (reply, len(payload)) if not block else b"%b %d %d" % (
-                reply, len(block), len(block) + len(payload)
-            )
-        else:
-            sizes = b"%d" % len(payload) if not block else b"%d %d" % (len(block), len(block) + len(payload))
-        tail = b"%b\r\n%b%b\r\n" % (sizes, block, payload)
-        view.subject = subject
-        view.subject_size = len(subject)
-        view.tail = tail
-        view.tail_size = len(tail)
-        view.reply = view.tail
-        view.reply_size = len(reply)
-        view.payload_size = len(block) + len(payload)
-        view.payload = view.tail + (view.tail_size - 2 - view.payload_size)
-        view.header_size = <int> len(block) if block else -1
-        view.account = account
-        return self.router.publish_own(&view) != 0
-
     # --- streams ----------------------------------------------------------------------------------------
 
     def add(self, Hosted hosted):
@@ -747,89 +497,6 @@ cdef class StreamHost(Services):
     def after_turn(self, Hosted hosted):
         """Free the slot of a stream that is gone."""
         self.hosted[hosted.index] = None
-
-    def subscribe(
-        self, hosted, int kind, bytes subject, uint32_t account=0, uint32_t index=0, bytes queue=b""
-    ):
-        """Let messages for `subject` come to a stream (`hosted`), or to the API or a call when it is None.
-
-        With `queue` one member of that group gets each message, over all workers.
-        Gives a number for unsubscribe_number(). Raises MemoryError.
-        """
-        cdef DeliveryTarget *target
-        cdef Hosted owner
-        cdef Subscription *subscription
-        cdef Sublist sublist
-        cdef uint64_t queue_hash = 0
-        if hosted is not None:
-            owner = hosted
-            target = owner.target if kind == SERVICE_STREAM else owner.direct_target
-            account = owner.account
-        elif kind == SERVICE_API:
-            target = self.api_target
-        else:
-            target = <DeliveryTarget *> <size_t> self.call_targets[index]
-        subscription = subscription_new(
-            subject, <uint32_t> len(subject), queue, <uint32_t> len(queue), b"1", 1
-        )
-        if subscription == NULL:
-            raise MemoryError("no memory for a subscription")
-        subscription.target = target
-        if queue:
-            subscription.queue_id = hash_bytes(queue, <uint32_t> len(queue), self.session.seed) | 1
-            queue_hash = self.session.directory.queue_hash_of(queue, <uint32_t> len(queue))
-        sublist = self.session.routes.sublist(account)
-        try:
-            sublist.insert(subject, <uint32_t> len(subject), subscription.queue_id, &subscription.item)
-            self.session.directory.change(account, subject, <uint32_t> len(subject), queue_hash, False, 1)
-        except MemoryError:
-            free(subscription)
-            raise
-        self.session.routes.next_epoch()
-        number = self.next_number
-        self.next_number += 1
-        self.numbered[number] = <size_t> subscription
-        if hosted is not None:
-            hosted.subscriptions[kind, subject] = number
-        return number
-
-    def unsubscribe(self, Hosted hosted, int kind, bytes subject):
-        """End a subscription of a stream."""
-        self.unsubscribe_number(hosted.subscriptions.pop((kind, subject)))
-
-    def unsubscribe_number(self, number):
-        """End a subscription by its number."""
-        cdef Subscription *subscription = <Subscription *> <size_t> self.numbered.pop(number)
-        cdef uint8_t *subject = <uint8_t *> (subscription + 1)
-        cdef uint64_t queue_hash = 0
-        if subscription.queue_id:
-            queue_hash = self.session.directory.queue_hash_of(
-                subscription_queue(subscription), subscription.queue_size
-            )
-        self.session.directory.change(
-            subscription.target.account, subject, subscription.subject_size, queue_hash, False, -1
-        )
-        self.session.retire(subscription)
-        self.session.routes.generation += 1
-        self.session.routes.next_epoch()
-
-    def new_call_target(self, uint32_t account, call):
-        """A receiver that is a Python callable(account, subject, reply, block, payload, cid); its index."""
-        cdef DeliveryTarget *target = <DeliveryTarget *> calloc(1, sizeof(DeliveryTarget))
-        if target == NULL:
-            raise MemoryError("no memory for a target")
-        index = self.next_number
-        self.next_number += 1
-        target.account = account
-        target.service = SERVICE_CALL
-        target.service_index = index
-        self.call_targets[index] = <size_t> target
-        self.targets[index] = call
-        return index
-
-    def end_call_target(self, index):
-        """Forget a callable; its subscriptions are ended already. The small struct stays for routes in use."""
-        self.targets.pop(index, None)
 
     def stage_done(self, Hosted hosted):
         """The caller has staged frames of this stream by itself."""
@@ -883,73 +550,9 @@ cdef class StreamHost(Services):
         self.lane.commit(record)
         return True
 
-    def message(self, Hosted hosted, uint64_t sequence):
-        """(subject, block, payload, time ns) of a message, or None. Raises StorageError."""
-        cdef const RecordHead *record = self.find_record(hosted, sequence)
-        cdef const uint8_t *at
-        if record == NULL:
-            return None
-        at = <const uint8_t *> record + RECORD_HEAD_SIZE
-        return (
-            at[: record.subject_size],
-            (at + record.subject_size)[: record.header_size],
-            (at + record.subject_size + record.header_size)[: record.payload_size],
-            record.time_ns,
-        )
-
-    def find(self, Hosted hosted, uint64_t sequence, bytes last_on, bytes next_on, uint64_t start_ns):
-        """The sequence that a get names (spec 02): 0 when there is no such message."""
-        cdef Stream stream = hosted.stream
-        if last_on:
-            return stream.state.last_on(last_on, <uint32_t> len(last_on))
-        if start_ns:
-            sequence = stream.state.messages.first_since(start_ns)
-            # The table's times are exact to the millisecond only.
-            while sequence <= stream.state.messages.last and self.find_record(hosted, sequence).time_ns < start_ns:
-                sequence = stream.state.messages.next_live(sequence + 1)
-            if sequence > stream.state.messages.last:
-                return 0
-        if next_on or start_ns:
-            return stream.state.next_on(sequence, next_on, <uint32_t> len(next_on))
-        return sequence
-
-    def erase_memory(self, Hosted hosted, uint64_t position, uint64_t count):
-        """Overwrite a removed message of a memory stream."""
-        os.pwrite(hosted.memory_fd, bytes(count), position)
-
     def write_figures(self, Hosted hosted):
         """Bring the stream's row of the log table up to date now."""
         self.note_figures(hosted)
-
-    def unsubscribe_all(self, Hosted hosted):
-        """No more messages for this stream."""
-        for kind, subject in list(hosted.subscriptions):
-            self.unsubscribe(hosted, kind, subject)
-
-    def position_of(self, Hosted hosted, uint64_t sequence):
-        """(segment base, log position, record size) of a message, or None."""
-        cdef const RecordHead *record = self.find_record(hosted, sequence)
-        cdef MessageEntry *entry
-        cdef SegmentInfo *segment
-        if record == NULL:
-            return None
-        entry = hosted.stream.state.messages.get(sequence)
-        segment = hosted.stream.state.segment_of(entry.position)
-        return segment.base if segment != NULL else 0, entry.position, record.size
-
-    def first_time_ns(self, Hosted hosted):
-        """Exact time of the first message; 0 when there is none."""
-        cdef Stream stream = hosted.stream
-        cdef const RecordHead *record
-        if stream.state.messages.count == 0:
-            return 0
-        if stream.state.first_time_ns == 0:
-            try:
-                record = self.find_record(hosted, stream.state.messages.first)
-            except StorageError:
-                return stream.state.messages.time_of(stream.state.messages.first)
-            stream.state.first_time_ns = record.time_ns
-        return stream.state.first_time_ns
 
     def answer_predecessor(self):
         """Answer for what a dead worker of this slot has sent: it is stored, or it was refused.
@@ -966,20 +569,6 @@ cdef class StreamHost(Services):
             if record.trailer_size:
                 self.answer_all(hosted, lane_trailer(record), record.trailer_size, record.status)
             self.lane.release(record)
-
-    def has_interest(self, uint32_t account, bytes subject):
-        """Whether anybody would get a message on this subject."""
-        cdef uint64_t hash = 0
-        cdef Route *route = self.router.routes.find(account, subject, <uint32_t> len(subject), &hash)
-        return route != NULL and (
-            route.plain_count != 0 or route.group_count != 0 or route.remote_mask != 0
-        )
-
-    def count_api(self, bint failed):
-        """One request of the API was answered."""
-        self.router.statistics.api_requests += 1
-        if failed:
-            self.router.statistics.api_errors += 1
 
     # --- figures ----------------------------------------------------------------------------------------
 
@@ -998,8 +587,8 @@ cdef class StreamHost(Services):
         cdef Stream stream = hosted.stream
         cdef uint64_t first = stream.state.messages.first
         hosted.touched = False
-        if stream.state.messages.last == 0:
-            first = 0
+        if stream.state.messages.last == 0 and stream.state.applied_index == 0:
+            first = 0  # nothing was ever done; after a purge nats-server says 1
         store_relaxed_u64(cell + 0, stream.state.messages.count)
         store_relaxed_u64(cell + 1, stream.state.bytes)
         store_relaxed_u64(cell + 2, first)

@@ -30,6 +30,8 @@ from tests.support.raw_client import ClosedError, RawClient
 FRESH_ACK_S = 0.05
 #: Publishes of one publisher that may be unanswered.
 WINDOW = 200
+#: After a death a publisher waits so long for an answer before it sends more, as clients do.
+GIVEN_UP_S = 0.2
 _FILLER = b"." * 64
 _ACK = re.compile(rb'\{"stream":"([^"]+)", ?"seq":(\d+)(, ?"duplicate": ?true)?')
 #: Not acknowledged is only this: a PubAck with an error has a code.
@@ -120,7 +122,7 @@ class Publisher:
 
     def publish(self, count: int) -> None:
         """Send up to ``count`` new messages, as the window allows; what died with a process takes no room."""
-        since = self._load.journal.watched_from
+        since = time.monotonic() - GIVEN_UP_S if self._load.journal.watched_from else 0.0
         room = self._load.window - sum(sent.sent_at >= since for sent in self.waiting.values())
         sends = []
         for number in itertools.islice(self._numbers, max(0, min(count, room))):
