@@ -52,7 +52,7 @@ class _Answer:
         wish = self._wish
         if wish.multi_last:
             self._several()
-        elif wish.batch > 0:
+        elif wish.batch:
             self._batch()
         else:
             self._single()
@@ -80,7 +80,7 @@ class _Answer:
         sequence = self._state.next_matching(sequence, subject) if sequence else 0
         if not sequence:
             raise DirectGetRefused("404 Message Not Found")
-        self._stream(self._following(sequence, subject), wish.batch, left, 0)
+        self._stream(self._following(sequence, subject), wish.batch, left, 0, bare=wish.no_hdr)
 
     def _following(self, sequence: int, subject: bytes):
         while sequence:
@@ -90,14 +90,16 @@ class _Answer:
     def _several(self) -> None:
         """The last message of each subject that matches, up to a sequence or time."""
         wish = self._wish
-        up_to = wish.up_to_seq
+        last = self._state.messages.last
+        up_to = wish.up_to_seq or last
         if wish.up_to_time is not None:
             first_later = self._js.host.find(self._hosted, 0, b"", b"", wish.up_to_time)
-            up_to = first_later - 1 if first_later else self._state.messages.last
-        up_to = min(up_to or self._state.messages.last, self._state.messages.last)
+            up_to = first_later - 1 if first_later else last
+        if up_to > last and self._hosted.stream.config.storage == "file":
+            raise DirectGetRefused("404 No Results")  # so does nats-server; its memory streams answer
         found: set[int] = set()
         for subject in wish.multi_last:
-            found.update(self._state.last_of_each(subject.encode(), up_to))
+            found.update(self._state.last_of_each(subject.encode(), min(up_to, last)))
             if len(found) > _SUBJECTS_MAX:
                 raise DirectGetRefused("413 Too Many Results")
         found = {sequence for sequence in found if sequence >= wish.seq}
@@ -106,27 +108,30 @@ class _Answer:
         batch = wish.batch if wish.batch > 0 else len(found)
         self._stream(iter(sorted(found)), batch, len(found), up_to)
 
-    def _stream(self, sequences, batch: int, left: int, up_to: int) -> None:
+    def _stream(self, sequences, batch: int, left: int, up_to: int, bare: bool = False) -> None:
+        """Send up to ``batch`` messages and the end; the one that reaches the limit of bytes is the last.
+
+        ``bare``: payloads alone. Then the end says how many there were at the start, as nats-server's does.
+        """
+        total = left
         sent, size, last = 0, 0, 0
         size_max = self._wish.max_bytes if self._wish.max_bytes > 0 else _BYTES_MAX
         for sequence in sequences:
+            if sent >= batch or size >= size_max:
+                break
             message = self._message(sequence)
+            left -= 1
             if message is None:
-                left -= 1
                 continue
             size += len(message[0]) + len(message[1]) + len(message[2])
-            if sent and size > size_max:
-                break
-            left -= 1
             pairs = ((b"Nats-Num-Pending", b"%d" % left), (b"Nats-Last-Sequence", b"%d" % last))
-            if self._wish.no_hdr:
-                self._js.host.send(self._account, self._reply, message[2], header_block.append(b"", pairs))
+            if bare:
+                self._js.host.send(self._account, self._reply, message[2])
             else:
                 self._send(sequence, message, pairs)
             sent, last = sent + 1, sequence
-            if sent == batch:
-                break
-        end = b"NATS/1.0 204 EOB\r\nNats-Num-Pending: %d\r\nNats-Last-Sequence: %d\r\n" % (left, last)
+        pending = total if bare else left
+        end = b"NATS/1.0 204 EOB\r\nNats-Num-Pending: %d\r\nNats-Last-Sequence: %d\r\n" % (pending, last)
         if up_to:
             end += b"Nats-UpTo-Sequence: %d\r\n" % up_to
         self._js.host.send(self._account, self._reply, b"", end + b"\r\n")

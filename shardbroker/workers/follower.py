@@ -6,7 +6,7 @@
 
 Each ask has a new id and subject, so that nothing of an earlier feed is taken for this one's. Where it goes
 on is known exactly: a mirror asks from its stream's last sequence on, a source from the last message that is
-stored, which it finds in the stored headers at start (sourcing.py). It asks only while nothing of its own is
+stored, which is noted in the log (sourcing.py). It asks only while nothing of its own is
 on the way to the disk. So a process may die at any moment, on either side, and nothing is lost or stored
 twice.
 
@@ -23,10 +23,11 @@ from shardbroker.jetstream.go_time import parse_time
 from shardbroker.jetstream.source_config import StreamSource
 from shardbroker.jetstream.stream_origin import Origin, name_parts, with_origin, without_expectations
 from shardbroker.subjects.transform import Transform
-from shardbroker.workers.stream_feed import SERVICE_CALL, FeedDesk
+from shardbroker.workers.stream_feed import SERVICE_CALL
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.sourcing import Sourcing
     from shardbroker.workers.stream_opening import StreamEntry
 
 SEARCHING, WAITING, ASKED, RUNNING, STOPPED = range(5)
@@ -52,7 +53,7 @@ class Follower:
     def __init__(
         self,
         js: "JetStream",
-        desk: FeedDesk,
+        sourcing: "Sourcing",
         entry: "StreamEntry",
         source: StreamSource,
         is_mirror: bool,
@@ -63,7 +64,8 @@ class Follower:
         self.position = 0  # of a source: the last sequence there that was staged or passed over here
         self.lag = 0
         self.is_current = False  # it has once had everything there was
-        self._js, self._desk, self._entry = js, desk, entry
+        self._js, self._desk, self._entry = js, js.desk, entry
+        self._sourcing = sourcing
         self._parts = name_parts(source)
         self._transforms = [
             Transform(one.src, one.dest) for one in source.subject_transforms or () if one.dest
@@ -85,7 +87,6 @@ class Follower:
         self._has_asked = False
         self._contact_ns = 0
         self._warned = ""
-        desk.live.append(self)
 
     # --- what others ask --------------------------------------------------------------------------------
 
@@ -105,6 +106,11 @@ class Follower:
             subject_transforms=[one.to_json_dict() for one in source.subject_transforms or ()],
         )
 
+    @property
+    def origin(self) -> Origin:
+        """Where a source stands, with everything that is staged."""
+        return Origin(b" ".join(self._parts), self.position, self._identity.encode())
+
     def found(self, origin: Origin | None) -> None:
         """A source's newest message in its stream, None when there is none: it can begin."""
         if origin is not None:
@@ -118,8 +124,6 @@ class Follower:
         self._leave()
         self.state = STOPPED
         self._js.host.end_call_target(self._target)
-        if self in self._desk.live:
-            self._desk.live.remove(self)
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -327,6 +331,8 @@ class Follower:
         self._in_flight += 1
         hosted.stream.stage_call(self._js.host.call_number(partial(self._stored, self._id, sequence, size)))
         self._js.host.stage_done(hosted)
+        if not self.is_mirror:
+            self._sourcing.moved()
         return True
 
     def _stored(self, id_: str, sequence: int, size: int, errno: int) -> None:

@@ -45,6 +45,8 @@ _API_SUBJECTS = (
 )
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE, _LANE_METADATA = 5, 3
+#: Clients whose descriptions are kept for advisories.
+_CLIENTS_MAX = 1000
 #: Clients may not join it.
 _DIRECT_QUEUE = b"_sys_"
 #: So long publishers wait for the successor of a dead owner; then they hear what nats-server would say.
@@ -73,7 +75,7 @@ class JetStream:
         self._board_address = board_address
         self._slots = SlotTable(board)
         self._rows = [WorkerRow(board, index) for index in range(worker_count)]
-        self._describe_client = lambda _cid: {}
+        self._clients: dict[int, dict] = {}  # what the acceptor told of clients, by cid
         self._send = send
         self._full = {"memory": False, "file": False}
         self._down: dict[int, int] = {}  # workers that are away, and until when their publishers wait
@@ -311,12 +313,27 @@ class JetStream:
             totals[1] += figures[STATISTIC["api_errors"]]
         return totals[0], totals[1]
 
-    def client_of(self, account: str, cid: int, is_local: bool) -> dict:
-        """Who sent a request, for advisories; of another worker's client only the number is known here."""
-        client = {"id": cid, "acc": account, "server": self.server_name, "kind": "Client", "client_type": "nats"}
-        if is_local:
-            return {**self._describe_client(cid), **client}
-        return client
+    def describe_client(self, account: str, cid: int, then: Callable[[dict], None]) -> None:
+        """``then(client)``: who sent a request, for advisories. The acceptor reads it where /connz does."""
+        if cid in self._clients:
+            then(self.client_of(account, cid))
+            return
+
+        def told(body: dict, _fds: list[int]) -> None:
+            if len(self._clients) >= _CLIENTS_MAX:
+                self._clients.clear()
+            self._clients[cid] = body
+            then(self.client_of(account, cid))
+
+        self.ask("client", {"cid": cid}, told)
+
+    def client_of(self, account: str, cid: int, _is_local: bool = False) -> dict:
+        """The same with what is known here."""
+        known = self._clients.get(cid, {})
+        shown = {name: known[name] for name in ("start", "host") if name in known}
+        shown |= {"id": cid, "acc": account}
+        shown |= {name: known[name] for name in ("name", "lang", "ver", "rtt") if known.get(name)}
+        return {**shown, "server": self.server_name, "kind": "Client", "client_type": "nats"}
 
 
 def entry_of(body: dict) -> StreamEntry:

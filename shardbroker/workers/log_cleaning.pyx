@@ -19,7 +19,8 @@ from shardbroker.jetstream.stream cimport Stream
 from shardbroker.jetstream.stream_state cimport SegmentInfo, StreamState
 from shardbroker.shm.atomics cimport monotonic_ns
 from shardbroker.storage.frame cimport FRAME_RELOCATED, RecordHead
-from shardbroker.workers.stream_host cimport Hosted, StreamHost
+from shardbroker.workers.hosted cimport Hosted
+from shardbroker.workers.stream_host cimport StreamHost
 
 from shardbroker.errors import StorageError
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from shardbroker.errors import StorageError
 from shardbroker.jetstream import api_errors, api_requests, api_types
+from shardbroker.jetstream.api_error import ApiError
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
+    from shardbroker.workers.stream_opening import StreamEntry
 
 _LANE_ERASE = 6
 _FRAME_DELETE = 2
@@ -59,14 +61,12 @@ def message_delete(request: "Request") -> None:
 
     def stage(_errno: int) -> None:
         stream = entry.hosted.stream
-        if wish.seq == 0 or wish.seq > stream.state.messages.last:
-            raise api_errors.SEQUENCE_NOT_FOUND(seq=wish.seq)
         try:
             place = js.host.position_of(entry.hosted, wish.seq)
         except StorageError:
             place = (0, 0, 0)  # it cannot be read, but it can be removed
         if place is None:
-            raise api_errors.STREAM_MSG_DELETE_FAILED(err="no message found")
+            raise _absent(entry, wish.seq)
 
         def removed(errno: int) -> None:
             if errno:
@@ -79,6 +79,15 @@ def message_delete(request: "Request") -> None:
         js.host.stage_done(entry.hosted)
 
     js.host.when_applied(entry.hosted, request.later(stage))
+
+
+def _absent(entry: "StreamEntry", sequence: int) -> ApiError:
+    """Why a message is not there to be deleted; nats-server's two stores say it differently."""
+    messages = entry.hosted.stream.state.messages
+    if entry.config.storage == "memory" or messages.first <= sequence <= messages.last:
+        return api_errors.SEQUENCE_NOT_FOUND(seq=sequence)
+    reason = "no message found" if sequence < messages.first else "stream store EOF"
+    return api_errors.STREAM_MSG_DELETE_FAILED(err=reason)
 
 
 def _erase(js, entry, segment: int, position: int, size: int) -> None:

@@ -37,6 +37,7 @@ _JOB_WAITS, _JOB_PRESSES = 1, 2  # what StreamHost.run_later understands; None: 
 SLICE_NS = 1_000_000  # of one turn: others' messages wait no longer than that
 INTEREST_WAIT_S = 2.0  # nats-server's
 FLOW_WAIT_S = 5.0  # nats-server's
+END_AFTER_S = 0.03  # the nats CLI fails if a small backup ends before it has looked at the answer
 _OK = b"NATS/1.0 204\r\n\r\n"
 _NO_INTEREST = b"NATS/1.0 408 No Interest\r\n\r\n"
 _NO_FLOW = b"NATS/1.0 408 No Flow Response\r\n\r\n"
@@ -143,6 +144,7 @@ class Snapshot:
         self._request.answer(
             api_types.answer("STREAM.SNAPSHOT", {"config": self._config, "state": self._state})
         )
+        self._answered_at = time.monotonic()
         js.log.info(f"Starting snapshot for stream '{self._request.account_name} > {self._name}'")
         js.advise(
             f"$JS.EVENT.ADVISORY.STREAM.SNAPSHOT_CREATE.{self._name}",
@@ -178,6 +180,8 @@ class Snapshot:
                 if not self._send(self._ready.popleft()):
                     return self._end(_NO_INTEREST)
             elif self._finished:
+                if time.monotonic() - self._answered_at < END_AFTER_S:
+                    return _JOB_WAITS
                 return self._end(_OK)
             elif self._hosted.stream.closing:
                 return self._end(b"NATS/1.0 500 stream closed\r\n\r\n")

@@ -1,21 +1,36 @@
 """Mirror and sources of one stream: their followers, and where those of sources go on.
 
-A mirror knows by its last sequence how far it is. A source's newest message in the stream says so in its
-header (jetstream/stream_origin.py): the stream is read backwards until one is found for each, in slices of a
-millisecond. Usually the first few messages do; a source that has brought nothing yet makes it a long way.
+A mirror knows by its last sequence how far it is. For sources it is written down in the log, in a note behind
+the messages of each turn: a purge or a limit may remove the newest message of a source, and it must not come
+again for that. What came behind the last note, and all when there is none (a stream that was restored), is
+found in the messages' headers (jetstream/stream_origin.py), read backwards in slices of a millisecond.
+
+The note is repeated in each segment, so that one is always in the part of the log that is kept.
 """
 
+import struct
 import time
 from typing import TYPE_CHECKING
 
+import orjson
+
 from shardbroker.errors import StorageError
-from shardbroker.jetstream.stream_origin import index_of, read_origin
+from shardbroker.jetstream.stream_origin import Origin, index_of, read_origin
 from shardbroker.workers.follower import SEARCHING, Follower
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
+#: Notes of this kind are ours (FRAME_NOTE).
+NOTE_SOURCES = 1
+_FRAME_NOTE = 9
+_NOTE_HEAD = struct.Struct("<II")
+#: With more sources than that a note is large, and written once a second only.
+SOURCES_PER_NOTE = 16
+NOTE_INTERVAL_NS = 1_000_000_000
+#: Places of sources that are no more: they go on when they come back.
+PLACES_MAX = 2000
 _SLICE_NS = 1_000_000
 _MESSAGES_PER_LOOK = 32
 _JOB_DONE, _JOB_PRESSES = 0, 2
@@ -29,8 +44,15 @@ class Sourcing:
         self.sources: list[Follower] = []
         self._js = js
         self._entry = entry
+        self._places: dict[bytes, Origin] = {}  # index of a source -> where it stood at the last note
+        self._noted_up_to = 0  # sequences of the stream up to this one are no news to the note
+        self._noted_segment = -1
+        self._noted_ns = 0
+        self._has_moved = False
+        self._note_is_due = False
         self._at = 0  # the search goes on below this sequence
         self._is_searching = False
+        self._read_note(entry.hosted.notes.get(NOTE_SOURCES))
 
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""
@@ -38,18 +60,24 @@ class Sourcing:
             self.mirror.stop()
             self.mirror = None
         elif self.mirror is None and config.mirror is not None:
-            self.mirror = Follower(self._js, self._js.desk, self._entry, config.mirror, True)
+            self.mirror = Follower(self._js, self, self._entry, config.mirror, True)
         known = {index_of(one.source): one for one in self.sources}
         self.sources = []
         for source in config.sources or ():
             follower = known.pop(index_of(source), None)
             if follower is None:
-                follower = Follower(self._js, self._js.desk, self._entry, source, False)
+                follower = Follower(self._js, self, self._entry, source, False)
             self.sources.append(follower)
-        for follower in known.values():
+        for index, follower in known.items():
+            if follower.state != SEARCHING:
+                self._places[index] = follower.origin
             follower.stop()
         if any(one.state == SEARCHING for one in self.sources):
             self._js.host.when_applied(self._entry.hosted, self._search)
+        if self in self._js.desk.live:
+            self._js.desk.live.remove(self)
+        if self.mirror is not None or self.sources:
+            self._js.desk.live.append(self)
 
     def stop(self) -> None:
         """The stream is being removed."""
@@ -57,6 +85,19 @@ class Sourcing:
             if follower is not None:
                 follower.stop()
         self.mirror, self.sources = None, []
+        if self in self._js.desk.live:
+            self._js.desk.live.remove(self)
+
+    def tick(self, now_ns: int) -> None:
+        """Every 50 ms."""
+        if self.mirror is not None:
+            self.mirror.tick(now_ns)
+        for follower in self.sources:
+            follower.tick(now_ns)
+        if self.sources and self._noted_segment not in (-1, self._entry.hosted.stream.log.segment):
+            self._has_moved = True
+        if self._has_moved and now_ns - self._noted_ns > NOTE_INTERVAL_NS:
+            self._write_note()
 
     def mirror_info(self) -> dict | None:
         return None if self.mirror is None else self.mirror.info(self._js.host.wall_ns())
@@ -78,6 +119,51 @@ class Sourcing:
 
     # --- where sources stand ----------------------------------------------------------------------------
 
+    def moved(self) -> None:
+        """A message of a source was staged: a note follows in this turn."""
+        self._has_moved = True
+        if not self._note_is_due and len(self.sources) <= SOURCES_PER_NOTE:
+            self._note_is_due = True
+            self._js.host.run_later(self._note_job)
+
+    def _note_job(self) -> int:
+        self._note_is_due = False
+        if self._has_moved:
+            self._write_note()
+        return _JOB_DONE
+
+    def _write_note(self) -> None:
+        hosted = self._entry.hosted
+        if hosted is None or hosted.stream.failed or hosted.stream.closing:
+            return
+        for one in self.sources:
+            if one.state != SEARCHING:
+                self._places[index_of(one.source)] = one.origin
+        while len(self._places) > PLACES_MAX:
+            del self._places[next(iter(self._places))]
+        self._noted_up_to = hosted.stream.last_sequence
+        places = [
+            (one.index.decode("latin-1"), one.sequence, one.identity.decode("latin-1"))
+            for one in self._places.values()
+        ]
+        body = orjson.dumps({"up_to": self._noted_up_to, "places": places})
+        hosted.stream.stage_frame(_FRAME_NOTE, _NOTE_HEAD.pack(NOTE_SOURCES, len(body)) + body)
+        self._js.host.stage_done(hosted)
+        self._has_moved = False
+        self._noted_segment = hosted.stream.log.segment
+        self._noted_ns = self._js.host.wall_ns()
+
+    def _read_note(self, note: bytes | None) -> None:
+        """At start: the last note in the log, if there is one."""
+        if note is None:
+            return
+        told = orjson.loads(note)
+        self._noted_up_to = told["up_to"]
+        self._noted_segment = self._entry.hosted.stream.log.segment
+        for index, sequence, identity in told["places"]:
+            origin = Origin(index.encode("latin-1"), sequence, identity.encode("latin-1"))
+            self._places[origin.index] = origin
+
     def _search(self, _errno: int) -> None:
         self._at = self._entry.hosted.stream.state.messages.last + 1
         if not self._is_searching and self._search_slice() == _JOB_PRESSES:
@@ -95,7 +181,7 @@ class Sourcing:
         looked = 0
         while wanted:
             self._at = messages.preceding(self._at - 1)
-            if self._at == 0:
+            if self._at <= self._noted_up_to:
                 break
             origin = self._origin_of(self._at)
             follower = wanted.pop(origin.index, None) if origin is not None else None
@@ -104,12 +190,12 @@ class Sourcing:
             looked += 1
             if looked % _MESSAGES_PER_LOOK == 0 and time.monotonic_ns() > deadline_ns:
                 return _JOB_PRESSES
-        for follower in wanted.values():
-            follower.found(None)
+        for index, follower in wanted.items():
+            follower.found(self._places.get(index))
         self._is_searching = False
         return _JOB_DONE
 
-    def _origin_of(self, sequence: int):
+    def _origin_of(self, sequence: int) -> Origin | None:
         try:
             message = self._js.host.message(self._entry.hosted, sequence)
         except StorageError as error:

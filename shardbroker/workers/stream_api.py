@@ -15,7 +15,7 @@ from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.header_block import get as header
 from shardbroker.version import NATS_VERSION
-from shardbroker.workers import account_calls, message_calls, stream_calls
+from shardbroker.workers import account_calls, consumer_calls, message_calls, restores, snapshots, stream_calls
 from shardbroker.workers.direct_get import answer_direct
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Calls that no advisory tells of: they are the traffic itself.
 _NOT_AUDITED = {"STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.MSG.NEXT"}
 _ACCOUNTS = {0: "$G"}
+_AUDIT_SUBJECT = "$JS.EVENT.ADVISORY.API"
+_AUDIT_TYPE = "io.nats.jetstream.advisory.v1.api_audit"
 
 
 @dataclass(slots=True)
@@ -87,6 +89,9 @@ class StreamApi:
             **account_calls.CALLS,
             **stream_calls.CALLS,
             **message_calls.CALLS,
+            **snapshots.CALLS,
+            **restores.CALLS,
+            **consumer_calls.CALLS,
         }
 
     def handle(
@@ -128,15 +133,16 @@ class StreamApi:
             self._audit(request, text)
 
     def _audit(self, request: Request, text: bytes) -> None:
-        """Spec page 06: who asked what, and what was said."""
-        fields = {
-            "server": self.js.server_name,
-            "client": self.js.client_of(request.account_name, request.cid, request.is_local),
-            "subject": request.subject.decode("utf-8", "replace"),
-        }
+        """Spec page 06: who asked what, and what was said. The client is described for listeners only."""
+        if not self.js.host.has_interest(request.account, _AUDIT_SUBJECT.encode()):
+            return
+        asked = {"subject": request.subject.decode("utf-8", "replace")}
         if request.payload:
-            fields["request"] = request.payload.decode("utf-8", "replace")
-        fields["response"] = text.decode("utf-8", "replace")
-        self.js.advise(
-            "$JS.EVENT.ADVISORY.API", "io.nats.jetstream.advisory.v1.api_audit", fields, request.account
-        )
+            asked["request"] = request.payload.decode("utf-8", "replace")
+        asked["response"] = text.decode("utf-8", "replace")
+
+        def told(client: dict) -> None:
+            fields = {"server": self.js.server_name, "client": client, **asked}
+            self.js.advise(_AUDIT_SUBJECT, _AUDIT_TYPE, fields, request.account)
+
+        self.js.describe_client(request.account_name, request.cid, told)

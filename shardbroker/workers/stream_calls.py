@@ -109,11 +109,17 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
     def written(errno: int) -> None:
         ok = errno == 0
         if ok:
+            loses_interest = config.retention == "interest" != entry.config.retention
             entry.config = config
             entry.hosted.stream.configure(config)
             entry.hosted.details.configure(config)
             js.subscribe(entry)
-        js.ask("updated", {"log_id": entry.log_id, "ok": ok}, request.later(lambda *_: finish(errno)))
+            if loses_interest and js.figures(entry.row)["consumers"] == 0:
+                stage_purge(js, entry)
+        js.ask("updated", {"log_id": entry.log_id, "ok": ok}, request.later(lambda *_: applied(errno)))
+
+    def applied(errno: int) -> None:
+        js.host.when_applied(entry.hosted, request.later(lambda _: finish(errno)))
 
     def finish(errno: int) -> None:
         if errno:
@@ -131,11 +137,19 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
             js.ask("updated", {"log_id": entry.log_id, "ok": False}, lambda *_: None)
             raise api_errors.INSUFFICIENT_RESOURCES.fresh()
 
-    if any(getattr(config, name) != getattr(entry.config, name) for name in _LIMITS):
+    has_messages = entry.hosted.stream.last_sequence > 0
+    if has_messages and any(getattr(config, name) != getattr(entry.config, name) for name in _LIMITS):
         # Reading the log back under other limits must not bring back what these have removed.
         _stage_checkpoint(js, entry, request.later(checkpointed))
     else:
         js.host.when_applied(entry.hosted, request.later(checkpointed))
+
+
+def stage_purge(js, entry: StreamEntry) -> None:
+    """Remove all messages, with the next commit."""
+    bound = entry.hosted.stream.last_sequence + 1
+    entry.hosted.stream.stage_frame(_FRAME_PURGE, _PURGE_BODY.pack(bound, 0, 0, 0, 0))
+    js.host.stage_done(entry.hosted)
 
 
 def _stage_checkpoint(js, entry: StreamEntry, done) -> None:
@@ -237,6 +251,10 @@ def purge(request: "Request") -> None:
         request.answer(api_types.success("STREAM.PURGE", purged=stream.state.purged))
 
     stream.stage_frame(_FRAME_PURGE, body, js.host.call_number(request.later(purged)))
+    if wish.seq > bound and not filter_bytes:
+        # The stream goes on at a sequence that it has not reached yet.
+        stream.begin_sequence(wish.seq)
+        stream.stage_frame(_FRAME_CHECKPOINT, _CHECKPOINT_BODY.pack(0, wish.seq - 1, 0))
     js.host.stage_done(entry.hosted)
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from shardbroker.jetstream.republish import Republish
 from shardbroker.workers.sourcing import Sourcing
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class Details:
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""
         self.sourcing.configure(config)
+        stream = self._entry.hosted.stream
+        stream.republish = Republish(config, self._send) if config.republish is not None else None
+
+    def _send(self, subject: bytes, block: bytes, payload: bytes) -> None:
+        self._js.host.send(self._entry.hosted.account, subject, payload, block)
 
     def recovered(self, schedules: list[int]) -> None:
         """The stream was read back; these sequences are schedules."""

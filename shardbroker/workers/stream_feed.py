@@ -31,6 +31,7 @@ from shardbroker.jetstream.stream_origin import short_hash
 if TYPE_CHECKING:
     from shardbroker.workers.follower import Follower
     from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.sourcing import Sourcing
     from shardbroker.workers.stream_opening import StreamEntry
 
 #: No client is ever in it: accounts are numbered from 0 on.
@@ -173,7 +174,7 @@ class FeedDesk:
 
     def __init__(self, js: "JetStream"):
         self.followers: dict[str, Follower] = {}  # id of a feed -> who gets it, of this worker
-        self.live: list[Follower] = []  # of this worker, whether they have a feed or not
+        self.live: list[Sourcing] = []  # of this worker's streams
         self._js = js
         self._feeds: dict[str, Feed] = {}
         self._streams: dict[str, StreamFeeds] = {}  # id of a feed -> the feeds of its stream
@@ -268,5 +269,5 @@ class FeedDesk:
                 self._end(feed.id)
             elif now_ns - feed.sent_ns > HEARTBEAT_NS:
                 feed.beat(self._js, now_ns)
-        for follower in list(self.live):
-            follower.tick(now_ns)
+        for sourcing in list(self.live):
+            sourcing.tick(now_ns)

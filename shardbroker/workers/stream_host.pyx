@@ -19,31 +19,17 @@ import os
 from collections import deque
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
-from shardbroker.hashing cimport hash_bytes
-from shardbroker.jetstream.direct_reply cimport DIRECT_HEAD_EXTRA, write_direct_head
-from shardbroker.jetstream.frame_stage cimport (
-    TRAILER_ACK,
-    TRAILER_CALL,
-    TRAILER_DUPLICATE,
-    TRAILER_TEXT,
-    StagedFrame,
-    TrailerEntry,
-)
-from shardbroker.jetstream.message_table cimport MessageEntry
+from shardbroker.jetstream.frame_stage cimport TRAILER_CALL, TRAILER_TEXT, StagedFrame, TrailerEntry
 from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Proposal, Stream
-from shardbroker.jetstream.stream_state cimport SIZE_MASK, SegmentInfo
-from shardbroker.jetstream.subject_table cimport SubjectEntry
-from shardbroker.routing.delivery_target cimport DeliveryTarget, Subscription, subscription_queue
-from shardbroker.routing.route_cache cimport Route
+from shardbroker.jetstream.stream_state cimport SegmentInfo
+from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
 from shardbroker.shm.append_lane cimport (
     LANE_FRAME,
-    LANE_NO_SYNC,
     LANE_RECORD_SIZE,
     LANE_RELEASE,
     LANE_SYNC,
@@ -56,12 +42,9 @@ from shardbroker.shm.append_lane cimport (
 )
 from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64, wall_clock_ns
 from shardbroker.shm.offsets cimport LOG_FIGURES_START, LOG_ROW_SIZE, PRESSURE_CELLS
-from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, RECORD_HEAD_SIZE, FrameHead, RecordHead, padded
-from shardbroker.subjects.sublist cimport Sublist
-from shardbroker.workers.client cimport Client, subscription_new
-from shardbroker.workers.log_reader cimport LogReader
+from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, padded
+from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_STREAM, Hosted
 
-from shardbroker.errors import StorageError
 from shardbroker.jetstream import api_errors
 
 cdef extern from "<unistd.h>" nogil:
@@ -78,7 +61,6 @@ cdef enum:
     PAUSE_NS = 2_000_000
     EARLY_SIZE = 32 << 10  # bytes staged that are worth a sync of their own when the disk is idle
     RECORD_OVERHEAD = 512  # bytes of heads and trailer that one publish may add to the lane
-    REQUESTS_MAX = 10_000  # API requests that wait in this worker; nats-server has the same limit
     RELEASES_PER_TICK = 8
 
 cdef bytes TOO_MANY_BLOCK = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
@@ -113,7 +95,6 @@ cdef class StreamHost(StreamReads):
         self.api_target.service = SERVICE_API
 
     def __dealloc__(self):
-        free(self.scratch)
         free(self.frame)
         free(self.api_target)
 

@@ -13,7 +13,7 @@ from shardbroker.storage.layout import LOGS, log_name, segment_base_of
 from shardbroker.storage.log_scan import LogScan
 from shardbroker.storage.watermark import read_watermark
 from shardbroker.workers.log_reader import LogReader
-from shardbroker.workers.stream_host import Hosted
+from shardbroker.workers.hosted import Hosted
 
 #: Memory streams give memory back in pieces of this size.
 MEMORY_SEGMENT_SIZE = 1 << 20
@@ -109,6 +109,7 @@ def open_stored(
     )
     stream = Stream(entry.config, state, log, entry.row, reserved=entry.reserved)
     hosted = Hosted(stream, LogReader(directory), 0, -1, no_sync)
+    hosted.notes = sink.notes
     leftovers = [
         base for path in result.leftover_paths if (base := segment_base_of(path.rsplit("/", 1)[-1])) is not None
     ]
@@ -143,6 +144,7 @@ def open_memory(entry: StreamEntry, term: int, memory_fd: int, start: int, now_n
     )  # fmt: skip
     stream = Stream(entry.config, state, log, entry.row, reserved=entry.reserved)
     hosted = Hosted(stream, LogReader("", memory_fd), 0, memory_fd, False)
+    hosted.notes = sink.notes
     return Opened(hosted, [], sink.losses, [], sink.schedules)
 
 

@@ -1,0 +1,15 @@
+"""The subscriptions of a worker's services."""
+
+from libc.stdint cimport uint64_t
+
+from shardbroker.routing.delivery_target cimport DeliveryTarget
+from shardbroker.workers.service_output cimport ServiceOutput
+from shardbroker.workers.session cimport Session
+
+cdef class ServiceSubscriptions(ServiceOutput):
+    cdef Session session
+    cdef dict numbered  # number -> address of a Subscription
+    cdef dict targets  # index of SERVICE_CALL -> callable(account, subject, reply, headers, payload, cid)
+    cdef dict call_targets  # index -> address of its DeliveryTarget
+    cdef uint64_t next_number
+    cdef DeliveryTarget *api_target
