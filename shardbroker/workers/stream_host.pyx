@@ -44,6 +44,7 @@ from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64, wall_c
 from shardbroker.shm.offsets cimport LOG_FIGURES_START, LOG_ROW_SIZE, PRESSURE_CELLS
 from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, padded
 from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_STREAM, Hosted
+from shardbroker.workers.session cimport Session
 
 from shardbroker.jetstream import api_errors
 
