@@ -1,12 +1,13 @@
 """From a log that is read back to the state of its stream: the sink of a scan."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.stream_state cimport StreamState
 from shardbroker.storage.codec cimport frame_head_is_good, has_records
 from shardbroker.storage.frame cimport (
     FRAME_DELETE,
     FRAME_HEAD_SIZE,
+    FRAME_NOTE,
     FRAME_RELOCATED,
     RECORD_HAS_ID,
     RECORD_SCHEDULE,
@@ -19,13 +20,14 @@ from shardbroker.storage.log_scan cimport LogSink
 cdef class StateSink(LogSink):
     """Applies what the scan finds. `progress(bytes)` is called now and then.
 
-    After the scan: `schedules` has the sequences of schedule messages, `lost` how many messages are known to be
-    gone.
+    After the scan: `notes` has the last note of each kind, `schedules` the sequences of schedule messages,
+    `lost` how many messages are known to be gone.
     """
 
     cdef StreamState state
     cdef object progress
     cdef readonly list schedules
+    cdef readonly dict notes  # kind -> bytes of the last FRAME_NOTE
     cdef readonly uint64_t lost
     cdef public list losses
     cdef readonly uint64_t last_id_sequence  # of the last message with an id; 0: none
@@ -37,6 +39,7 @@ cdef class StateSink(LogSink):
         self.progress = progress
         self.wants_beat = progress is not None
         self.schedules = []
+        self.notes = {}
         self.losses = []
 
     cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
@@ -56,9 +59,17 @@ cdef class StateSink(LogSink):
 
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
         self.state.apply_other(frame, body)
+        if frame.kind == FRAME_NOTE and frame.body_size >= 8:
+            self.keep_note(<const uint32_t *> body, frame.body_size)
         if frame.kind == FRAME_DELETE and self.losses:
             self.forgive(<const uint64_t *> body, frame.body_size // 16)
         self.state.applied_index = frame.index
+        return 0
+
+    cdef int keep_note(self, const uint32_t *body, uint32_t size) except -1:
+        cdef const uint8_t *text = <const uint8_t *> (body + 2)
+        if body[1] <= size - 8:
+            self.notes[body[0]] = text[: body[1]]
         return 0
 
     cdef int forgive(self, const uint64_t *runs, uint64_t count) except -1:

@@ -158,6 +158,38 @@ def test_a_restart_goes_on_where_it_was(tmp_path):
         assert len(client.contents("M")) == 1000
 
 
+@pytest.mark.parametrize("storage", ["file", "memory"])
+def test_what_was_removed_here_does_not_come_again(storage, tmp_path):
+    """As with nats-server: after a purge, or under a limit, a source still goes on where it was."""
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+        client = MirrorClient.of(broker)
+        for name in "OP":
+            client.create(name, subjects=[f"{name}.>"])
+            client.publish_many(name, 0, 300)
+        both = [{"name": "O"}, {"name": "P"}]
+        client.create("PURGED", sources=both, storage=storage, allow_direct=True)
+        client.create("SMALL", sources=both, storage=storage, allow_direct=True, max_msgs=1)
+        for name in ("PURGED", "SMALL"):
+            wait_for(client, name, 600)
+        assert client.api("STREAM.PURGE.PURGED")["purged"] == 600
+        pids = broker.worker_pids()
+        if storage == "memory":
+            for worker in (0, 1):
+                kill(broker, worker)
+            wait_until(lambda: pids.keys() == broker.worker_pids().keys(), 10.0, "the workers are back")
+            wait_until(lambda: not set(pids.values()) & set(broker.worker_pids().values()), 10.0, "new ones")
+        else:
+            broker.stop()
+            broker.start()
+        client = MirrorClient.of(broker)
+        client.publish("P.1", b"news")
+        for name in ("PURGED", "SMALL"):
+            wait_for(client, name, 601)
+            assert [(one.sequence, one.payload) for one in client.contents(name)] == [(601, b"news")]
+            shown = {one["name"]: one["seq"] for one in client.info(name)["sources"]}
+            assert shown == {"O": 300, "P": 301}
+
+
 def test_an_origin_made_anew_is_copied_from_its_start(tmp_path):
     with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
         client = MirrorClient.of(broker)
@@ -260,9 +292,9 @@ def scenario(client: MirrorClient) -> list[object]:
             "subject_transform": {"src": "p.*", "dest": "bb.{{wildcard(1)}}"},
         },
         "C": {"sources": [{"name": "P", "filter_subject": "p.3"}], "max_msgs": 1, "discard": "new"},
-        "D": {
+        "D": {"sources": [{"name": "P", "opt_start_seq": 103}]},
+        "DD": {
             "sources": [
-                {"name": "P", "opt_start_seq": 103},
                 {
                     "name": "P",
                     "subject_transforms": [
@@ -287,7 +319,7 @@ def scenario(client: MirrorClient) -> list[object]:
     }
     for name, config in names.items():
         seen.append(normalised(client.create(name, **direct, **config)))
-    counts = {"A": 5, "B": 5, "C": 1, "D": 5, "E": 105, "F": 105, "G": 105, "H": 105, "I": 0, "J": 0}
+    counts = {"A": 5, "B": 5, "C": 1, "D": 3, "DD": 2, "E": 105, "F": 105, "G": 105, "H": 105, "I": 0, "J": 0}
     for name, last in counts.items():
         wait_for(client, name, last, 5.0)
     time.sleep(0.3)
