@@ -425,17 +425,24 @@ cdef class PublishChecks:
         return last
 
     cdef uint64_t floor_ahead(self) noexcept:
-        """All messages below this sequence will be gone: rollups of everything, and the limits of the stream."""
-        cdef uint64_t floor = self.floor if self.floor > self.state.messages.last else 0
+        """All messages below this sequence will be gone: rollups of everything, and the limits of the stream.
+
+        Not exact as long as messages are in flight that remove a message for two reasons (limits of stream and
+        subject), or one another by max_bytes: then it is rather too low, and a check sees what is about to go.
+        """
         cdef uint64_t sequence = self.state.messages.first, used = self.state.bytes + self.pending_bytes
         cdef uint64_t messages = self.messages_ahead()
-        if self.discard_new:
-            return floor
-        if not (
+        if self.floor > self.state.messages.last:
+            # Of what is applied nothing stays.
+            messages = self.last_sequence + 1 - self.floor
+            if self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages:
+                return self.last_sequence + 1 - <uint64_t> self.state.max_messages
+            return self.floor
+        if self.discard_new or not (
             self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages
             or self.state.max_bytes > 0 and <int64_t> used > self.state.max_bytes
         ):
-            return floor
+            return 0
         while sequence <= self.state.messages.last and (
             self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages
             or self.state.max_bytes > 0 and <int64_t> used > self.state.max_bytes
@@ -445,7 +452,7 @@ cdef class PublishChecks:
             sequence = self.state.messages.next_live(sequence + 1)
         if self.state.max_messages > 0 and <int64_t> messages > self.state.max_messages:
             sequence += messages - <uint64_t> self.state.max_messages
-        return max(floor, sequence)
+        return sequence
 
     cdef uint64_t messages_ahead(self) noexcept:
         """How many messages there will be, limits of the stream aside."""

@@ -5,7 +5,10 @@ stored and applied (`commit`) or lost (`fail`), one by one if wanted. All frames
 replayed into a new stream, as at start. Nothing here is on the path of a broker's message.
 """
 
+import struct
+
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from shardbroker.jetstream.frame_stage cimport (
     TRAILER_ACK,
@@ -18,7 +21,15 @@ from shardbroker.jetstream.message_table cimport MessageEntry
 from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Proposal, Stream
 from shardbroker.jetstream.stream_log cimport StreamLog
 from shardbroker.jetstream.stream_state cimport StreamState
-from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, RECORD_HEAD_SIZE, FrameHead, RecordHead
+from shardbroker.storage.frame cimport (
+    FRAME_DELETE,
+    FRAME_HEAD_SIZE,
+    FRAME_PURGE,
+    RECORD_HEAD_SIZE,
+    FrameHead,
+    PurgeBody,
+    RecordHead,
+)
 
 
 cdef class StreamFace:
@@ -194,6 +205,27 @@ cdef class StreamFace:
         taken = self.stream.state.expired_subjects
         self.stream.state.expired_subjects = []
         return taken
+
+    def delete(self, uint64_t sequence, uint64_t count=1):
+        """Stage a FRAME_DELETE of a run of messages."""
+        self.stream.stage_frame(FRAME_DELETE, struct.pack("<QQ", sequence, count))
+
+    def purge(self, bytes filter=b"", uint64_t below=0, uint64_t keep=0):
+        """Stage a FRAME_PURGE, in the three forms that the API has."""
+        cdef PurgeBody body
+        memset(&body, 0, sizeof(PurgeBody))
+        body.below = below
+        body.keep = keep
+        body.filter_size = <uint32_t> len(filter)
+        self.stream.stage_frame(FRAME_PURGE, (<const char *> &body)[: sizeof(PurgeBody)] + filter)
+
+    def leave_markers(self, uint64_t now_ns):
+        """Stage a delete marker for each subject that owes one."""
+        from shardbroker.jetstream.delete_markers import marker
+
+        for subject, _ in self.take_expired_subjects():
+            block, ttl_s, flags = marker(subject, self.config.subject_delete_marker_ttl)
+            self.stream.stage_message(subject, block, b"", now_ns, flags=flags, ttl_s=ttl_s)
 
     def pending(self):
         """(messages, bytes) given out and not applied."""

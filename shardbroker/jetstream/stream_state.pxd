@@ -10,7 +10,9 @@ from shardbroker.jetstream.subject_table cimport SubjectEntry, SubjectTable
 from shardbroker.storage.frame cimport DedupeEntry, FrameHead, RecordHead
 
 cdef enum:
-    SIZE_MASK = 0x7FFFFFFF  # MessageEntry.size; the top bit: outlives max_age
+    SIZE_MASK = 0x3FFFFFFF  # MessageEntry.size; above it:
+    IS_MARKER = 0x40000000  # a delete marker, which leaves none behind
+    OUTLIVES_SHIFT = 31  # the top bit: outlives max_age
 
 cdef struct SegmentInfo:
     uint64_t base  # log position of its first frame
@@ -44,7 +46,7 @@ cdef class StreamState:
         SegmentInfo *segments
         uint32_t segment_count
         uint32_t segment_capacity
-        list expired_subjects  # subjects that owe a delete marker
+        readonly list expired_subjects  # subjects that owe a delete marker
         object on_removed  # called with (sequence) when set: consumers and schedules want to know
         bint replaying  # the log is read at start: ids enter the window as well
         uint64_t replay_now_ns

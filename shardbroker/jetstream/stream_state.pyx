@@ -26,6 +26,7 @@ from shardbroker.storage.frame cimport (
     FRAME_SKIP,
     RECORD_HAS_ID,
     RECORD_HEAD_SIZE,
+    RECORD_MARKER,
     RECORD_ROLLUP_ALL,
     RECORD_ROLLUP_SUBJECT,
     TTL_NEVER,
@@ -213,8 +214,10 @@ cdef class StreamState:
             segment.live_size += entry.size
             if record.flags & RECORD_HAS_ID:
                 segment.last_id_ns = record.time_ns
+        if record.flags & RECORD_MARKER:
+            entry.size |= IS_MARKER
         if record.ttl_s == TTL_NEVER:
-            entry.size |= <uint32_t> ~SIZE_MASK
+            entry.size |= <uint32_t> 1 << OUTLIVES_SHIFT
         elif record.ttl_s:
             self.expiries.push(record.time_ns + <uint64_t> record.ttl_s * 1_000_000_000, record.sequence)
 
@@ -438,7 +441,7 @@ cdef class StreamState:
             # To the millisecond, and never early: the table's times are never later than the true ones.
             if self.messages.time_of(sequence) + 1_000_000 + self.max_age_ns > now_ns:
                 break
-            if self.messages.get(sequence).size & ~<uint32_t> SIZE_MASK:
+            if self.messages.get(sequence).size >> OUTLIVES_SHIFT:
                 sequence = self.messages.next_live(sequence + 1)
                 continue
             gone += self.expire_one(sequence)
@@ -452,7 +455,9 @@ cdef class StreamState:
         if entry == NULL:
             return False
         subject = &self.subjects.entries[entry.subject_id]
-        if self.markers and subject.count == 1 and subject.pending_count == 0:
+        if self.markers and subject.count == 1 and subject.pending_count == 0 and not (
+            entry.size & IS_MARKER
+        ):
             self.expired_subjects.append((subject.name[: subject.size], sequence))
         self.remove_message(sequence)
         return True
