@@ -62,19 +62,21 @@ def stream_names(request: "Request") -> None:
 def stream_list(request: "Request") -> None:
     """STREAM.LIST: the infos of a page of streams."""
     wish = api_requests.read_list(request.payload)
+    js = request.api.js
 
     def told(_body: dict, _fds: list[int]) -> None:
         entries = _matching(request, wish.subject)
         page = entries[wish.offset : wish.offset + js_limits.list_page_size]
+        js.flows.ask(page, request.later(lambda flows: show(entries, page, flows)))
+
+    def show(entries: "list[StreamEntry]", page: "list[StreamEntry]", flows: dict[str, dict]) -> None:
         offline = {entry.name: entry.damaged for entry in entries if entry.damaged}
-        infos = [info_of(request.api.js, entry) for entry in page if not entry.damaged]
+        infos = [info_of(js, entry, flows=flows.get(entry.name)) for entry in page if not entry.damaged]
         request.answer(
-            api_types.list_page(
-                "STREAM.LIST", infos, total=len(entries), offset=wish.offset, offline=offline
-            )
+            api_types.list_page("STREAM.LIST", infos, total=len(entries), offset=wish.offset, offline=offline)
         )
 
-    request.api.js.ask("sync", {}, request.later(told))
+    js.ask("sync", {}, request.later(told))
 
 
 def _matching(request: "Request", subject: str) -> "list[StreamEntry]":

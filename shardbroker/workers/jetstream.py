@@ -24,6 +24,7 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.workers.flow_infos import FlowInfos
 from shardbroker.workers.log_cleaning import LogCleaning
 from shardbroker.workers.restores import remove_abandoned
 from shardbroker.workers.stream_api import StreamApi
@@ -92,6 +93,7 @@ class JetStream:
         producer = LaneProducer(lane, self._board_address, os.dup(fds[2]))
         self.host = StreamHost(self._session, producer, self._log_table.address, self.log)
         self.desk = FeedDesk(self)
+        self.flows = FlowInfos(self)
         self.api = StreamApi(self)
         self.host.set_api(self.api.handle)
         self.host.set_cleaning(LogCleaning(self.host))

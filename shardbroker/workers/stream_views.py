@@ -55,15 +55,21 @@ def info_of(
     with_version: bool = False,
     subjects: dict[str, int] | None = None,
     deleted: list[int] | None = None,
+    flows: dict | None = None,
 ) -> dict:
-    """A StreamInfo. ``with_version``: the metadata says who answers (CREATE, UPDATE and INFO do)."""
-    details = entry.hosted.details if entry.hosted is not None else None
+    """A StreamInfo. ``with_version``: the metadata says who answers (CREATE, UPDATE and INFO do).
+
+    ``flows``: of another worker's stream, how its mirror and sources get on (flow_infos.py).
+    """
+    if entry.hosted is not None:
+        details = entry.hosted.details
+        flows = {"mirror": details.mirror_info(), "sources": details.source_infos()}
     return api_types.stream_info(
         config=entry.config.to_json_dict(NATS_VERSION if with_version else None),
         created=entry.created,
         state=state_of(js, entry, subjects=subjects, deleted=deleted),
         now=time.time_ns(),
         leader=leader,
-        mirror=details.mirror_info() if details is not None else None,
-        sources=details.source_infos() if details is not None else (),
+        mirror=flows["mirror"] if flows is not None else None,
+        sources=flows["sources"] if flows is not None else (),
     )

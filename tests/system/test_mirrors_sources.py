@@ -72,6 +72,9 @@ def test_copies_follow_their_origin(workers, above, below, tmp_path):
         assert 0 <= shown["active"] < 3_000_000_000
         shown = client.info(source)["sources"][0]
         assert (shown["name"], shown["filter_subject"], shown["lag"]) == (origin, "o.3", 0)
+        listed = {one["config"]["name"]: one for one in client.api("STREAM.LIST")["streams"]}
+        assert listed[mirror]["mirror"]["name"] == listed[source]["sources"][0]["name"] == origin
+        assert "mirror" not in listed[origin]
         # Nobody writes into a mirror but its origin.
         wish = {"name": mirror, "subjects": ["x"], "mirror": {"name": origin}}
         assert client.api(f"STREAM.UPDATE.{mirror}", wish)["error"]["err_code"] == 10034
