@@ -14,8 +14,8 @@ from tests.jetstream.reference_stream import NO_NATS_SERVER, NO_NATS_SERVER_REAS
 
 pytestmark = pytest.mark.skipif(NO_NATS_SERVER, reason=NO_NATS_SERVER_REASON)
 
-SEEDS = range(3)
-MESSAGES = 250
+SEEDS = range(2)
+MESSAGES = 150
 
 CONFIGS = {
     "plain": {},
