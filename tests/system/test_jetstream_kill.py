@@ -229,7 +229,8 @@ def settle_death(one: OneBroker, load: Load, may_miss: list) -> tuple[int, int]:
         lost = list(publisher.waiting.values())
         missing += len(lost)
         assert not lost or publisher in may_miss, f"I9: no answer for {lost[:3]} and {len(lost)} in all"
-        stored = [sent for sent in lost if sent.payload in places]
+        # Memory streams keep no list of answers owed: a retry tells what they stored in their last moment.
+        stored = [s for s in lost if s.payload in places and not s.stream.startswith("memory")]
         assert not stored, f"stored and not acknowledged: {len(stored)} of {len(lost)}, such as {stored[:3]}"
         publisher.waiting.clear()
     fresh = Load(one.broker, one.journal)
