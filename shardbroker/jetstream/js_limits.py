@@ -21,6 +21,17 @@ duplicate_window_default = 120 * 1_000_000_000  # nanoseconds
 duration_min = 100 * 1_000_000  # nanoseconds; the least max_age and duplicate_window, to spare timers
 delete_marker_ttl_min = 1_000_000_000  # nanoseconds; TTLs have a resolution of one second
 
+# --- configurations of consumers ------------------------------------------------------------------------
+ack_wait_default = 30 * 1_000_000_000  # nanoseconds until a message that is not acknowledged comes again
+max_ack_pending_default = 1000  # messages on their way, where acknowledgements are expected
+max_waiting_default = 512  # pull requests that wait at the same time
+idle_heartbeat_min = 100 * 1_000_000  # nanoseconds
+max_expires_min = 1_000_000  # nanoseconds; less would refuse every request
+inactive_threshold_default = 5 * 1_000_000_000  # nanoseconds without interest that an ephemeral survives
+priority_timeout_default = 120 * 1_000_000_000  # nanoseconds for a pinned client to ask again
+flow_control_heartbeat = 1_000_000_000  # nanoseconds; consumers that acknowledge by flow control have this one
+consumers_default_max = 1000  # of one stream, if neither the stream nor the account has a limit
+
 # --- snapshots ------------------------------------------------------------------------------------------
 snapshot_chunk_size_default = 128 * 1024  # bytes
 snapshot_chunk_size_min = 1024
@@ -51,6 +62,9 @@ class JetStreamLimits:
     duplicate_window_max: int = UNLIMITED  # nanoseconds; nats-server limits.duplicate_window
     server_memory_max: int = UNLIMITED  # nats-server max_mem, for all accounts together
     server_storage_max: int = UNLIMITED  # nats-server max_file
+    server_max_ack_pending: int = UNLIMITED  # of one consumer; nats-server limits.max_ack_pending
+    server_max_request_batch: int = UNLIMITED  # of one pull; nats-server limits.max_request_batch
+    server_consumers_max: int = consumers_default_max  # of one stream that has no limit; below 1 for none
 
     def as_dict(self) -> dict[str, object]:
         """The value of ``limits`` in the answer to INFO."""
