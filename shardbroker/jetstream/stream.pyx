@@ -751,7 +751,11 @@ cdef class Stream(PublishChecks):
         point(&proposal, &headers, subject, block, payload, time_ns)
         if self.allow_ttl:
             self.check_name_and_ttl(&headers, &verdict)
-        error = self.check_limits(&proposal, 0, False, None)
+        if self.allow_rollup:
+            self.check_rollup(&proposal, &headers, &verdict, None)
+        error = self.check_sizes(&proposal)
+        if error is None:
+            error = self.check_limits(&proposal, verdict.flags, False, None)
         if error is not None:
             return error
         self.begin_sequence(sequence)

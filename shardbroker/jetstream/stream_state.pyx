@@ -587,6 +587,22 @@ cdef class StreamState:
         """next_on() for Python."""
         return self.next_on(sequence, filter, <uint32_t> len(filter))
 
+    def next_matching_within(self, uint64_t sequence, bytes filter, uint32_t most):
+        """next_matching() that looks at `most` messages at most: (sequence or 0, where the search goes on)."""
+        cdef uint32_t size = <uint32_t> len(filter), looked = 0
+        if size == 0 or is_literal(filter, size):
+            sequence = self.next_on(sequence, filter, size)
+            return sequence, self.messages.last + 1
+        sequence = self.messages.next_live(sequence)
+        while sequence <= self.messages.last:
+            if self.matches(self.messages.get(sequence).subject_id, filter, size):
+                return sequence, sequence + 1
+            looked += 1
+            sequence = self.messages.next_live(sequence + 1)
+            if looked == most:
+                return 0, sequence
+        return 0, self.messages.last + 1
+
     def count_from(self, uint64_t sequence, bytes filter):
         """Messages from a sequence on whose subject matches; b"" matches all."""
         cdef uint64_t total = 0

@@ -284,12 +284,12 @@ class Follower:
             self._retry(SOON_NS)
             return
         self._received += 1
-        self.lag = int(words[8])
-        self._back_off_ns = BACK_OFF_MIN_NS
+        left = int(words[8])
+        self.lag = max(0, left - 1)  # as nats-server counts
         sequence, time_ns, subject = int(words[5]), int(words[7]), words[9]
         if not self._stage(sequence, time_ns, subject, block, payload):
             return
-        if self.lag == 0 and not self.is_current:
+        if left == 0 and not self.is_current:
             self._now_current()
 
     def _heard_nothing(self, block: bytes) -> None:
@@ -323,10 +323,10 @@ class Follower:
             kept = with_origin(block, self._parts, sequence, subject, self._identity.encode())
             outcome = hosted.stream.stage_sourced(changed, kept, payload, self._js.host.wall_ns())
         if isinstance(outcome, ApiError):
-            if outcome.err_code == api_errors.STREAM_STORE_FAILED.err_code:
-                self._retry()
-                return False
-            self._warn(f"message {sequence} is left out: {outcome.description}")
+            # Whatever it is, nothing is left out: when it can be stored, it goes on from here.
+            self._warn(f"message {sequence} is not taken: {outcome.description}")
+            self._retry()
+            return False
         self.position = sequence
         self._in_flight += 1
         hosted.stream.stage_call(self._js.host.call_number(partial(self._stored, self._id, sequence, size)))
@@ -343,6 +343,7 @@ class Follower:
                 self._retry()
             return
         self._confirmed = sequence or self._confirmed
+        self._back_off_ns = BACK_OFF_MIN_NS
         if id_ != self._id or sequence == 0:
             return
         self._settled += 1

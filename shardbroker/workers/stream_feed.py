@@ -44,6 +44,8 @@ HEARTBEAT_NS = 1_000_000_000
 SILENCE_MAX_NS = 30_000_000_000
 #: Messages between two looks at the clock.
 _MESSAGES_PER_LOOK = 16
+#: Messages that are compared with a wildcard in one go: half a millisecond.
+_MESSAGES_PER_SEARCH = 10_000
 _JOB_DONE, _JOB_PRESSES = 0, 2
 
 
@@ -83,34 +85,39 @@ class Feed:
             sequence = self._following()
             if sequence == 0:
                 return False
-            try:
-                message = host.message(hosted, sequence)
-            except StorageError as error:
-                js.log.error(f"JetStream: stream {self._entry.name}: {error}")
-                message = None
-            self.next = sequence + 1
-            if message is not None:
-                self._send(js, sequence, message)
-            if self.sent % _MESSAGES_PER_LOOK == 0 and time.monotonic_ns() > deadline_ns:
+            if sequence > 0:
+                try:
+                    message = host.message(hosted, sequence)
+                except StorageError as error:
+                    js.log.error(f"JetStream: stream {self._entry.name}: {error}")
+                    message = None
+                self.next = sequence + 1
+                if message is not None:
+                    self._send(js, sequence, message)
+            if (sequence < 0 or self.sent % _MESSAGES_PER_LOOK == 0) and time.monotonic_ns() > deadline_ns:
                 return True
         return False
 
     def _following(self) -> int:
-        """The next message for this follower; 0 when there is none."""
+        """The next message for this follower; 0 when there is none, -1 when the search is not at its end."""
         state = self._entry.hosted.stream.state
         last = state.messages.last
         if self.next > last:
             return 0
-        found = 0 if self._filters else state.next_matching(self.next, b"")
+        found, is_complete = 0 if self._filters else state.next_matching(self.next, b""), True
         for one in self._filters:
             head = self._heads.get(one, 0)
             if head < self.next:
                 start = max(self.next, self._searched.get(one, 0) + 1)
-                head = self._heads[one] = state.next_matching(start, one)
+                head, goes_on = state.next_matching_within(start, one, _MESSAGES_PER_SEARCH)
+                self._heads[one] = head
                 if head == 0:
-                    self._searched[one] = last
+                    self._searched[one] = goes_on - 1
+                    is_complete = is_complete and goes_on > last
             if head and (found == 0 or head < found):
                 found = head
+        if not is_complete:
+            return -1
         if found == 0:
             self.next = last + 1
         return found

@@ -317,12 +317,30 @@ def scenario(client: MirrorClient) -> list[object]:
         },
         "G": {"mirror": {"name": "P", "opt_start_seq": 103}},
         "H": {"mirror": {"name": "P"}, "allow_msg_ttl": True, "mirror_direct": True},
+        "R": {"mirror": {"name": "P"}, "allow_rollup_hdrs": True, "max_msgs": 3},
+        "W": {"sources": [{"name": "P"}], "max_msg_size": 125},
+        "X": {"mirror": {"name": "P"}, "max_msg_size": 80},
         "I": {"mirror": {"name": "NONE"}},
         "J": {"mirror": {"name": "NONE", "external": {"api": "$JS.far.API", "deliver": "far.x"}}},
     }
     for name, config in names.items():
         seen.append(normalised(client.create(name, **direct, **config)))
-    counts = {"A": 5, "B": 5, "C": 1, "D": 3, "DD": 2, "E": 105, "F": 105, "G": 105, "H": 105, "I": 0, "J": 0}
+    counts = {
+        "A": 5,
+        "B": 5,
+        "C": 1,
+        "D": 3,
+        "DD": 2,
+        "E": 105,
+        "F": 105,
+        "G": 105,
+        "H": 105,
+        "R": 105,
+        "W": 2,
+        "X": 103,
+        "I": 0,
+        "J": 0,
+    }
     for name, last in counts.items():
         wait_for(client, name, last, 5.0)
     time.sleep(0.3)
