@@ -32,6 +32,7 @@ cdef struct PublishView:
     int32_t header_size  # bytes, -1: no header block
     uint32_t publisher  # low half of the publisher's CID
     int32_t publisher_worker
+    uint32_t shown_size  # bytes; not 0: the tail begins with `shown SP`, the subject that receivers see
 
 cdef struct Statistics:
     # shm/layout.py STATISTICS, in the same order.
@@ -114,6 +115,7 @@ cdef class Router(FrameHandler):
 
     cdef int publish(self, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef int publish_own(self, PublishView *view) noexcept
+    cdef int publish_shown(self, PublishView *view) noexcept
     cdef bint is_for_service(self, Route *route) noexcept
     cdef bint deliver(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef void deliver_stripped(self, Subscription *subscription, PublishView *view) noexcept

@@ -208,6 +208,11 @@ cdef class Router(FrameHandler):
 
         Never waits: what finds no room in the ring goes into the overflow list.
         """
+        view.shown_size = 0
+        return self.publish_shown(view)
+
+    cdef int publish_shown(self, PublishView *view) noexcept:
+        """The same for a message that may show another subject than the one it is routed by."""
         cdef Route *route
         cdef uint64_t mask
         cdef uint32_t i
@@ -371,6 +376,7 @@ cdef class Router(FrameHandler):
         frame.pick_count = <uint16_t> self.pick_count
         frame.header_size = view.header_size
         frame.payload_size = view.payload_size
+        frame.shown_size = view.shown_size
         if self.pick_count:
             memcpy(frame + 1, self.picks, self.pick_count * sizeof(QueuePick))
 
@@ -470,7 +476,10 @@ cdef class Router(FrameHandler):
             view.tail_size = <uint64_t> frame.body_size - frame.subject_size - 1
         view.subject = body
         view.subject_size = frame.subject_size
+        view.shown_size = frame.shown_size
         view.reply = view.tail
+        if view.shown_size:
+            view.reply += view.shown_size + 1
         view.reply_size = frame.reply_size
         view.payload_size = frame.payload_size
         view.header_size = frame.header_size
@@ -482,7 +491,7 @@ cdef class Router(FrameHandler):
         # What another process wrote is checked before it is used as a size.
         if (
             view.subject_size == 0
-            or <uint64_t> view.payload_size + 2 + view.reply_size > view.tail_size
+            or <uint64_t> view.payload_size + 3 + view.reply_size + view.shown_size > view.tail_size
             or view.header_size > <int64_t> view.payload_size
         ):
             self.statistics.drops += 1
@@ -579,7 +588,10 @@ cdef class Router(FrameHandler):
     ) noexcept:
         """Append the message to the subscriber's outbox; False when it cannot take it any more."""
         cdef DeliveryTarget *target = subscription.target
-        cdef uint64_t need, sid_size = subscription.sid_size
+        cdef uint64_t need, sid_size = subscription.sid_size, tail_size = view.tail_size
+        cdef const uint8_t *subject = view.subject
+        cdef const uint8_t *tail = view.tail
+        cdef uint32_t subject_size = view.subject_size
         cdef uint8_t *place
         cdef uint8_t *start
         if target.closed or target.overflowed or subscription.flags & SUBSCRIPTION_REMOVED:
@@ -594,6 +606,11 @@ cdef class Router(FrameHandler):
             need = 6 + view.subject_size + sid_size + view.tail_size
             if view.header_size >= 0:
                 need += 1
+            if view.shown_size:
+                subject, subject_size = view.tail, view.shown_size
+                need -= view.subject_size + 1
+                tail += subject_size + 1
+                tail_size -= subject_size + 1
             place = outbox_reserve(&target.outbox, target.pool, need)
             if place == NULL:
                 target.overflowed = 1
@@ -605,14 +622,14 @@ cdef class Router(FrameHandler):
                 place += 1
             memcpy(place, b"MSG ", 4)
             place += 4
-            copy_small(place, view.subject, view.subject_size)
-            place += view.subject_size
+            copy_small(place, subject, subject_size)
+            place += subject_size
             place[0] = 32
             place += 1
             copy_small(place, subscription_sid(subscription), sid_size)
             place += sid_size
             place[0] = 32
-            memcpy(place + 1, view.tail, view.tail_size)
+            memcpy(place + 1, tail, tail_size)
             self.output_size += need + 64
             if self.tracing:
                 self.owner.on_traced(target, start, need)
@@ -635,7 +652,9 @@ cdef class Router(FrameHandler):
         cdef char digits[24]
         cdef uint64_t payload = view.payload_size - view.header_size
         cdef int digits_size = snprintf(digits, sizeof(digits), "%llu\r\n", <unsigned long long> payload)
-        cdef uint64_t need = 6 + view.subject_size + subscription.sid_size + digits_size + payload + 2
+        cdef const uint8_t *subject = view.tail if view.shown_size else view.subject
+        cdef uint32_t subject_size = view.shown_size if view.shown_size else view.subject_size
+        cdef uint64_t need = 6 + subject_size + subscription.sid_size + digits_size + payload + 2
         cdef uint8_t *place
         if view.reply_size:
             need += view.reply_size + 1
@@ -646,8 +665,8 @@ cdef class Router(FrameHandler):
             return
         memcpy(place, b"MSG ", 4)
         place += 4
-        memcpy(place, view.subject, view.subject_size)
-        place += view.subject_size
+        memcpy(place, subject, subject_size)
+        place += subject_size
         place[0] = 32
         memcpy(place + 1, subscription_sid(subscription), subscription.sid_size)
         place += 1 + subscription.sid_size

@@ -43,7 +43,7 @@ cdef struct FrameHeader:
     int32_t header_size  # NATS header block in bytes, -1: none
     uint32_t account
     uint32_t publisher  # low half of the publisher's CID, for back-pressure
-    uint32_t unused
+    uint32_t shown_size  # bytes; not 0: the body is `subject SP shown SP [reply SP] ...`, receivers see `shown`
 
 cdef struct QueuePick:
     uint64_t queue_hash

@@ -16,6 +16,7 @@ from shardbroker.control import messages
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
+from shardbroker.jetstream.special_publish import OpenBatches
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.routing.gap import Gap
 from shardbroker.shm import layout
@@ -78,6 +79,7 @@ class JetStream:
         self._rows = [WorkerRow(board, index) for index in range(worker_count)]
         self._clients: dict[int, dict] = {}  # what the acceptor told of clients, by cid
         self._send = send
+        self.open_batches = OpenBatches()
         self._full = {"memory": False, "file": False}
         self._down: dict[int, int] = {}  # workers that are away, and until when their publishers wait
         self._pending: list[tuple[StreamEntry, int]] = []  # streams to be read back
@@ -294,6 +296,14 @@ class JetStream:
         answered = self._asked.pop(message.request, None)
         if answered is not None:
             answered(message.body, fds)
+
+    def watch_special(self, details, wanted: bool) -> None:
+        """Call ``details.tick`` every 50 ms, or no longer."""
+        ticking = self.host.ticking
+        if wanted and details.tick not in ticking:
+            ticking.append(details.tick)
+        elif not wanted and details.tick in ticking:
+            ticking.remove(details.tick)
 
     def advise(self, subject: str, kind: str, fields: dict, account: int = 0) -> None:
         """Send an advisory if anybody listens (spec page 06)."""

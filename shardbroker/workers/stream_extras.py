@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from shardbroker.errors import StorageError
 from shardbroker.jetstream.republish import Republish
 from shardbroker.workers.sourcing import Sourcing
 
@@ -9,13 +10,15 @@ if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
-_RECORD_ROLLUP_SUBJECT, _RECORD_MARKER, _RECORD_HAS_TTL = 16, 4, 1
+#: Special publishes are looked at this often at least: a batch or schedule that has come may be due earlier.
+_LOOK_NS = 100_000_000
 
 
 def attach_extras(js: "JetStream", entry: "StreamEntry") -> None:
     """Make what the stream's configuration asks for."""
-    entry.hosted.details = Details(js, entry)
-    entry.hosted.details.configure(entry.config)
+    details = entry.hosted.details = Details(js, entry)
+    entry.hosted.stream.special.attach(details.read, details.advise, js.open_batches)
+    details.configure(entry.config)
 
 
 class Details:
@@ -24,6 +27,7 @@ class Details:
     def __init__(self, js: "JetStream", entry: "StreamEntry"):
         self.lost: list[tuple[int, int, str]] = []
         self._js = js
+        self._next_ns = 0
         self._entry = entry
         self.sourcing = Sourcing(js, entry)
 
@@ -32,20 +36,55 @@ class Details:
         self.sourcing.configure(config)
         stream = self._entry.hosted.stream
         stream.republish = Republish(config, self._send) if config.republish is not None else None
+        self._js.watch_special(
+            self, config.allow_atomic or config.allow_batched or config.allow_msg_schedules
+        )
 
     def _send(self, subject: bytes, block: bytes, payload: bytes) -> None:
         self._js.host.send(self._entry.hosted.account, subject, payload, block)
 
     def recovered(self, schedules: list[int]) -> None:
         """The stream was read back; these sequences are schedules."""
+        stream = self._entry.hosted.stream
+        stream.special.recovering(self._js.host.wall_ns())
+        for sequence in schedules:
+            message = self.read(sequence)
+            if message is not None:
+                subject, block, payload, time_ns = message
+                stream.special.stored(stream, subject, block, payload, sequence, time_ns)
+
+    def read(self, sequence: int):
+        """(subject, block, payload, time) of a message of the stream, or None."""
+        try:
+            return self._js.host.message(self._entry.hosted, sequence)
+        except StorageError as error:
+            self._js.log.error(f"JetStream: stream {self._entry.name}: {error}")
+            return None
+
+    def advise(self, what: str, fields: dict) -> None:
+        """An advisory of the stream: a batch that was given up."""
+        self._js.advise(
+            f"$JS.EVENT.ADVISORY.STREAM.{what}.{self._entry.name}",
+            f"io.nats.jetstream.advisory.v1.stream_{what.lower()}",
+            fields,
+            self._entry.hosted.account,
+        )
 
     def stop(self) -> None:
         """The stream is being removed."""
         self.sourcing.stop()
+        self._js.watch_special(self, False)
+        self._entry.hosted.stream.special.close()
         self._js.desk.end_stream(self._entry.hosted)
 
     def tick(self, now_ns: int) -> None:
-        """Every 50 ms."""
+        """Every 50 ms: schedules that are due, batches that were given up."""
+        hosted = self._entry.hosted
+        if hosted is not None and now_ns >= self._next_ns:
+            self._next_ns = min(
+                hosted.stream.special.tick(hosted.stream, now_ns) or now_ns + _LOOK_NS, now_ns + _LOOK_NS
+            )
+            self._js.host.stage_done(hosted)
 
     def mirror_info(self) -> dict | None:
         return self.sourcing.mirror_info()
