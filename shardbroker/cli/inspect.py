@@ -179,7 +179,7 @@ def scan_log(
     report.records = sink.records
     report.first_sequence, report.last_sequence = sink.first_sequence, result.last_sequence
     report.cut_bytes = result.cut_bytes
-    report.lost = list(result.lost)
+    report.lost = list(sink.lost)
     report.notes += result.notes
     if report.lost and report.state == "good":
         report.state, report.reason = "lost", "messages that were acknowledged cannot be read"

@@ -16,6 +16,8 @@ from shardbroker.storage.frame cimport (
 )
 from shardbroker.storage.log_scan cimport LogSink
 
+from shardbroker.storage.scan_result import without_deleted
+
 
 cdef class StateSink(LogSink):
     """Applies what the scan finds. `progress(bytes)` is called now and then.
@@ -76,12 +78,8 @@ cdef class StateSink(LogSink):
         """Messages that were deleted later are no loss: MSG.DELETE overwrites them on purpose."""
         cdef uint64_t i
         for i in range(count):
-            first, last = runs[2 * i], runs[2 * i] + runs[2 * i + 1] - 1
-            kept = [loss for loss in self.losses if not first <= loss[0] <= loss[1] <= last]
-            for loss in self.losses:
-                if loss not in kept:
-                    self.state.lost -= loss[1] - loss[0] + 1
-            self.losses = kept
+            self.losses = without_deleted(self.losses, runs[2 * i], runs[2 * i] + runs[2 * i + 1] - 1)
+        self.state.lost = sum(last - first + 1 for first, last, _ in self.losses if last >= first > 0)
         return 0
 
     cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:

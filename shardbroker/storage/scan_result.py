@@ -1,6 +1,6 @@
 """What a scan of a log says: the same for a server that goes on from there and for a tool that reports.
 
-A value without methods, so that it can be sent to another process.
+A value without methods, so that it can be sent to another process, and what later deletes take away from it.
 """
 
 from dataclasses import dataclass, field
@@ -22,3 +22,20 @@ class ScanResult:
     leftover_paths: list[str]  # segments behind the end: to be removed
     lost: list[tuple[int, int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def without_deleted(lost: list[tuple[int, int, str]], first: int, last: int) -> list[tuple[int, int, str]]:
+    """What is left of lost ranges when ``first`` to ``last`` were deleted later.
+
+    MSG.DELETE overwrites messages on purpose: these are no loss. A range without a known end stays.
+    """
+    kept = []
+    for start, end, reason in lost:
+        if end < start or end < first or last < start:
+            kept.append((start, end, reason))
+            continue
+        if start < first:
+            kept.append((start, first - 1, reason))
+        if last < end:
+            kept.append((last + 1, end, reason))
+    return kept

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shardbroker.cli.inspect import inspect
-from shardbroker.storage import layout, metadata
+from shardbroker.storage import codec, layout, metadata
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.store import Store
 from shardbroker.storage.watermark import write_watermark
@@ -61,6 +62,29 @@ def test_lost_message(store, capsys) -> None:
     assert "lost: sequence 1 (" in text and "1 logs, 1 with damage" in text
     assert inspect([str(store), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["logs"][0]["lost"][0][:2] == [1, 1]
+
+
+def test_deleted_message(tmp_path, capsys) -> None:
+    """What was overwritten because it was deleted is no loss; what is damaged beside it is."""
+    store = Store(Disk(), str(tmp_path))
+    store.open()
+    store.create_log(LOG_ID, b'{"account":"$G","name":"ORDERS"}')
+    store.close()
+    builder = LogBuilder(Path(store.log_path(LOG_ID)))
+    placed = builder.messages([100] * 6)
+    builder.other(codec.DELETE, struct.pack("<QQ", 2, 2))
+    builder.finish()
+    [path, *_] = sorted(log_path(tmp_path).glob("*.seg"))
+    data = bytearray(path.read_bytes())
+    for _record, offset in placed.records[1:3]:
+        data[offset : offset + 120] = bytes(120)
+    path.write_bytes(data)
+    assert inspect([str(tmp_path), "--verify"]) == 0
+    assert "all good" in capsys.readouterr().out
+    data[placed.records[3][1] + 60] ^= 1
+    path.write_bytes(data)
+    assert inspect([str(tmp_path), "--verify"]) == 1
+    assert "lost: sequence 4 (" in capsys.readouterr().out
 
 
 def test_lost_end(store, capsys) -> None:
