@@ -26,10 +26,12 @@ from shardbroker.config.options import Options
 from shardbroker.control.messages import StreamAsk, StreamAttach, StreamNews, StreamReply
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.api_errors import INVALID_JSON
+from shardbroker.jetstream.go_time import format_time
 from shardbroker.jetstream.js_limits import JetStreamLimits
 from shardbroker.jetstream.stream_config import StreamConfig, read_config_request
 from shardbroker.jetstream.strict_json import RequestJsonError
 from shardbroker.log import Log
+from shardbroker.shm.connection_table import CID_OFFSET, parse_row
 
 #: Frames and configurations of a system account's streams would carry it; there is one account so far.
 GLOBAL_ACCOUNT = "$G"
@@ -64,6 +66,7 @@ class JetStream:
             "dropped": self._dropped,
             "unreadable": self._found_unreadable,
             "sync": lambda _worker, _body: {},
+            "client": self._client,
         }
         self.on_failed: Callable[[str], None] = lambda _: None
         writer.on_ready = self._writer_ready
@@ -257,6 +260,23 @@ class JetStream:
         for worker in self._workers:
             if worker is not teller:
                 self._put(worker, entry)
+
+    def _client(self, _worker: Worker, body: dict) -> dict:
+        """Who a client is, as advisories show it; nothing of one that has left."""
+        wanted = body["cid"].to_bytes(8, "little")
+        for regions in self._fabric.regions:
+            for raw in regions.connection_table.open_rows():
+                if raw[CID_OFFSET : CID_OFFSET + 8] == wanted:
+                    row = parse_row(raw)
+                    return {
+                        "start": format_time(row["start_ns"]),
+                        "host": row["ip"],
+                        "name": row["name"],
+                        "lang": row["lang"],
+                        "ver": row["version"],
+                        "rtt": row["rtt_ns"],
+                    }
+        return {}
 
     def worker_gone(self, index: int) -> None:
         """A worker is dead and its lane is stored to the end: what it was just making is there or not."""

@@ -39,6 +39,7 @@ from shardbroker.jetstream.strict_json import (
 
 _NAMES = Struct("JSApiStreamNamesRequest", {"offset": INT, "subject": STRING})
 _LIST = Struct("JSApiStreamListRequest", {"offset": INT, "subject": STRING})
+_CONSUMERS = Struct("JSApiConsumersRequest", {"offset": INT})
 _INFO = Struct("JSApiStreamInfoRequest", {"offset": INT, "deleted_details": BOOL, "subjects_filter": STRING})
 _PURGE = Struct("JSApiStreamPurgeRequest", {"seq": UINT64, "filter": STRING, "keep": UINT64})
 _DELETE = Struct("JSApiMsgDeleteRequest", {"seq": UINT64, "no_erase": BOOL})
@@ -80,6 +81,7 @@ _STATE = Struct(
     },
 )
 _RESTORE = Struct("JSApiStreamRestoreRequest", {"config": STREAM_CONFIG, "state": _STATE})
+_TIME_MAX = (1 << 63) - 1  # nanoseconds since 1970
 _LEVEL = re.compile(rb"[+-]?[0-9]{1,18}")
 
 
@@ -207,6 +209,11 @@ def read_list(body: bytes, *, strict: bool = True) -> PageRequest:
     return _page(body, _LIST, strict)
 
 
+def read_consumer_page(body: bytes, *, strict: bool = True) -> PageRequest:
+    """CONSUMER.NAMES and CONSUMER.LIST."""
+    return _page(body, _CONSUMERS, strict)
+
+
 def read_info(body: bytes, *, strict: bool = True) -> StreamInfoRequest:
     """STREAM.INFO."""
     request = StreamInfoRequest(**_optional(body, _INFO, strict))
@@ -320,6 +327,7 @@ def _direct_request(body: bytes) -> MessageGetRequest:
 def _get_request(fields: dict[str, object]) -> MessageGetRequest:
     for name in ("start_time", "up_to_time"):
         if fields.get(name) is not None:
-            fields[name] = parse_time(fields[name])
+            # No message is older or younger than the clock of a server can say.
+            fields[name] = min(max(parse_time(fields[name]), 1), _TIME_MAX)
     fields["multi_last"] = fields.get("multi_last") or []
     return MessageGetRequest(**fields)

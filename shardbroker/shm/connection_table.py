@@ -21,6 +21,8 @@ _ROW = layout.CONNECTION_ROW_SIZE
 _CHUNK_ROWS = 2048
 _STOP_NS = struct.Struct("<Q")
 _OFFSETS = {name: offset for name, offset, _ in layout.CONNECTION_FIELDS}
+#: Where a raw row has the connection's number: 8 bytes, little endian.
+CID_OFFSET = _OFFSETS["cid"]
 _STRINGS = frozenset(name for name, _, kind in layout.CONNECTION_FIELDS if kind.endswith("s"))
 
 
