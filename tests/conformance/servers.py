@@ -2,6 +2,7 @@
 
 Options have nats-server's configuration names (``max_payload``, ``ping_interval`` ...). nats-server takes
 most of them only from a file, shardbroker takes each as a long flag: `Reference` and `Subject` translate.
+``jetstream`` is a switch: the store is in the server's own temporary directory.
 
 ``CONFORMANCE_SUBJECT=nats-server`` puts nats-server on both sides, which is how the tests themselves are
 tested: a script that then differs depends on chance. ``CONFORMANCE_NATS_SERVER`` names another executable.
@@ -66,6 +67,11 @@ class Server:
     def command(self) -> list[str]:
         """The command line for `port`, `monitor_port` and `options`."""
         raise NotImplementedError
+
+    @property
+    def store(self) -> Path:
+        """Where JetStream keeps its files, if it is on."""
+        return self.directory / "store"
 
     def start(self) -> "Server":
         """Start, and wait until a client is greeted. Another process may have taken the port: three tries."""
@@ -146,7 +152,9 @@ class Reference(Server):
 
     def command(self) -> list[str]:
         config = self.directory / "nats.conf"
-        lines = [f"{key}: {config_value(value)}" for key, value in self.options.items()]
+        options = dict(self.options)
+        lines = [f'jetstream {{ store_dir: "{self.store}" }}'] if options.pop("jetstream", False) else []
+        lines += [f"{key}: {config_value(value)}" for key, value in options.items()]
         config.write_text("\n".join(lines) + "\n")
         ports = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port)]
         return [nats_server_path(), "-c", str(config), *ports]
@@ -165,7 +173,9 @@ class Subject(Server):
         """Each option as ``--name value``; a true switch without a value, a false one left out."""
         result = []
         for key, value in self.options.items():
-            if value is True:
+            if key == "jetstream":
+                result += ["-js", "-sd", str(self.store)] if value else []
+            elif value is True:
                 result.append(f"--{key}")
             elif value is not False:
                 result += [f"--{key}", str(value)]

@@ -1,0 +1,52 @@
+"""Advisories: what the server tells about calls of the API and about streams."""
+
+from tests.conformance.js_script import JetStreamScript, api, change, get, info, listen, make, pub, script
+
+SCRIPTS: list[JetStreamScript] = [
+    script(
+        "stream advisories",
+        listen("$JS.EVENT.ADVISORY.STREAM.>"),
+        make("A"),
+        make("A"),
+        make("A", max_msgs=1),
+        change("A", max_msgs=3),
+        change("A", storage="memory"),
+        pub("A.1"),
+        api("STREAM.PURGE.A"),
+        api("STREAM.DELETE.A"),
+        api("STREAM.DELETE.A"),
+        make("B", storage="memory"),
+        change("B", storage="memory", max_msgs=3),
+        api("STREAM.DELETE.B"),
+        any_order=True,
+    ),
+    script(
+        "audit advisories",
+        listen("$JS.EVENT.ADVISORY.API"),
+        make("A"),
+        info("A"),
+        info("none"),
+        pub("A.1"),
+        get("A", seq=1),
+        api("STREAM.MSG.DELETE.A", {"seq": 1}),
+        api("STREAM.NAMES"),
+        api("STREAM.LIST", {"offset": 0}),
+        api("STREAM.PURGE.A"),
+        api("INFO"),
+        api("STREAM.CREATE.A", b"\xff<"),
+        api("STREAM.LEADER.STEPDOWN.A"),
+        api("STREAM.INFO.A", None, {"Nats-Required-Api-Level": "99"}),
+        api("CONSUMER.NAMES.A"),
+        api("CONSUMER.INFO.A.c"),
+        api("STREAM.DELETE.A"),
+        one_connection=True,
+        any_order=True,
+    ),
+    script(
+        "advisories in a stream",
+        make("V", subjects=["$JS.EVENT.ADVISORY.STREAM.>"]),
+        make("A"),
+        api("STREAM.DELETE.A"),
+        api("STREAM.PURGE.V"),
+    ),
+]
