@@ -70,10 +70,12 @@ NS = 1_000_000_000
 def restore(request: "Request") -> None:
     """STREAM.RESTORE: the catalog grants the stream, as for one that is made new."""
     wish = api_requests.read_restore(request.payload)
+    # Nothing is checked yet: what was not given shows as "", which is no value for a choice of words.
+    config = {name: value for name, value in wish.config.to_json_dict().items() if value != ""}
     body = {
         "account": request.account_name,
         "name": request.stream,
-        "body": orjson.dumps(wish.config.to_json_dict()).decode("latin-1"),
+        "body": orjson.dumps(config).decode("latin-1"),
         "restore": True,
     }
 
@@ -415,6 +417,7 @@ class Restore:
             return
         self._failure = text
         if self._hosted is not None:
+            self._js.host.stage_done(self._hosted)  # the host takes off what it has been told of
             self._js.host.remove(self._hosted)
             self._hosted = None
         if not self._cleared:

@@ -37,7 +37,7 @@ _JOB_WAITS, _JOB_PRESSES = 1, 2  # what StreamHost.run_later understands; None: 
 SLICE_NS = 1_000_000  # of one turn: others' messages wait no longer than that
 INTEREST_WAIT_S = 2.0  # nats-server's
 FLOW_WAIT_S = 5.0  # nats-server's
-END_AFTER_S = 0.03  # the nats CLI fails if a small backup ends before it has looked at the answer
+START_AFTER_S = 0.03  # the nats CLI loses chunks that come before it has looked at the answer
 _OK = b"NATS/1.0 204\r\n\r\n"
 _NO_INTEREST = b"NATS/1.0 408 No Interest\r\n\r\n"
 _NO_FLOW = b"NATS/1.0 408 No Flow Response\r\n\r\n"
@@ -165,6 +165,8 @@ class Snapshot:
 
     def _run(self) -> int | None:
         """One slice."""
+        if time.monotonic() - self._answered_at < START_AFTER_S:
+            return _JOB_WAITS
         if not self._heard:
             if not self._js.host.has_interest(self._request.account, self._deliver):
                 if time.monotonic() - self._moved_at < INTEREST_WAIT_S:
@@ -180,8 +182,6 @@ class Snapshot:
                 if not self._send(self._ready.popleft()):
                     return self._end(_NO_INTEREST)
             elif self._finished:
-                if time.monotonic() - self._answered_at < END_AFTER_S:
-                    return _JOB_WAITS
                 return self._end(_OK)
             elif self._hosted.stream.closing:
                 return self._end(b"NATS/1.0 500 stream closed\r\n\r\n")
