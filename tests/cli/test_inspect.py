@@ -74,6 +74,7 @@ def test_deleted_message(tmp_path, capsys) -> None:
     placed = builder.messages([100] * 6)
     builder.other(codec.DELETE, struct.pack("<QQ", 2, 2))
     builder.finish()
+    write_watermark(Disk(), str(log_path(tmp_path)), 2)
     [path, *_] = sorted(log_path(tmp_path).glob("*.seg"))
     data = bytearray(path.read_bytes())
     for _record, offset in placed.records[1:3]:
