@@ -1,9 +1,9 @@
 """Whether a consumer's configuration is possible, and what it is once defaults are filled in.
 
 `check_create` is all of CONSUMER.CREATE between finding the stream and making, or changing, the consumer. It
-does the checks in nats-server's order: a client that makes several mistakes is told the same one. What it must
-know about the stream's other consumers comes as a `ConsumerView`; what the account and the server allow as
-`JetStreamLimits`.
+does the checks in nats-server's order: a client that makes several mistakes is told the same one. What it
+must know about the stream's other consumers comes as a `ConsumerView`; what the account and the server allow
+as `JetStreamLimits`.
 
 In *pedantic* mode a value that would silently be changed is an error (10157) instead. Names that the server
 chooses come in as an argument: nothing here is random.
@@ -126,7 +126,7 @@ def check_create(
     name = name or fresh_name
     if not is_valid_name(name):
         raise api_errors.CONSUMER_BAD_DURABLE_NAME.fresh()
-    set_threshold(config)
+    set_threshold(config, is_durable=config.is_durable)
     return CheckedConsumer(name, config)
 
 
@@ -160,7 +160,9 @@ def set_defaults(
             setattr(config, field, limit)
     if config.max_ack_pending == 0 and config.ack_policy != "none":
         maxima = [limits.server_max_ack_pending, limits.max_ack_pending]
-        config.max_ack_pending = min(js_limits.max_ack_pending_default, *(m for m in maxima if m > 0), 1 << 62)
+        config.max_ack_pending = min(
+            js_limits.max_ack_pending_default, *(m for m in maxima if m > 0), 1 << 62
+        )
     if config.is_pull and config.max_batch == 0 and limits.server_max_request_batch > 0:
         if pedantic:
             raise pedantic_error("max_request_batch must be set if it's JetStream limits are set")
@@ -216,7 +218,7 @@ def check_config(config: ConsumerConfig, stream: StreamConfig, limits: JetStream
 
 
 def _adopt_sourcing(config: ConsumerConfig, stream: StreamConfig, fresh_name: str) -> None:
-    """A consumer that feeds another stream. Where messages go away once they are acknowledged it must last."""
+    """A consumer that feeds another stream. Where acknowledged messages go away it must last."""
     if stream.retention == "limits":
         config.name = f"{config.name}-{fresh_name}"
         return
@@ -242,7 +244,7 @@ def _check_existing(
     check_changes(existing, config, interest.has_interest)
     config.pause_until = in_utc(config.pause_until)
     if config.inactive_threshold != existing.inactive_threshold:
-        set_threshold(config)
+        set_threshold(config, is_durable=existing.is_durable)
     return CheckedConsumer(name, config, existing)
 
 
@@ -416,7 +418,7 @@ def _check_sampling(percent: str) -> None:
         text = f"strconv.Atoi: parsing {quoted(percent)}: value out of range"
         raise api_errors.CONSUMER_INVALID_SAMPLING(err=text)
     if value < 0:
-        raise api_errors.CONSUMER_INVALID_SAMPLING(err="%!s(<nil>)")
+        raise api_errors.CONSUMER_INVALID_SAMPLING(err="<nil>")
 
 
 def _check_priorities(config: ConsumerConfig) -> None:

@@ -3,7 +3,7 @@
 A `ConsumerConfig` is made from a request (`consumer_requests.read_create`) or from what was stored
 (`from_stored`), is checked and completed by `consumer_checks.py` and `consumer_updates.py`, and is written by
 `to_json_dict`. As long as it is not checked, 0 and "" stand for what the client left out. Lists that a client
-gave empty stay empty lists and are not None: nats-server tells them apart when it compares two configurations.
+gave empty stay empty lists and are not None: nats-server tells them apart when it compares configurations.
 
 An ephemeral consumer of the oldest kind has a name that its server has chosen and that is not part of its
 configuration: who keeps consumers keeps the name beside it.

@@ -1,8 +1,8 @@
 """The consumers of one stream by name, and which of them want the same messages.
 
 What `consumer_checks.py` asks about the others: a work queue gives each message to one consumer, so their
-filters may not overlap (errors 10099, 10100). Filters of all consumers are in one trie, so that the thousandth
-consumer is checked as fast as the second.
+filters may not overlap (errors 10099, 10100). Filters of all consumers are in one trie, so that the
+thousandth consumer is checked as fast as the second.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
 """Bodies of requests about consumers, as values.
 
 `read_create`, `read_pause`, `read_unpin` and `read_reset` raise the `ApiError` that the client is to be told;
-``strict`` is the server's option: unknown fields are refused. Unpin, reset and pull requests are never strict.
+``strict`` is the server's option: unknown fields are refused. Unpin, reset and pull requests are never so.
 
 Pull requests (`read_next`) answer with a status in a header instead: `PullRefused` carries the header block.
 They are read for every batch that a client takes, so the usual forms are read by `consumer_next.pyx`; what
@@ -69,8 +69,10 @@ _NEXT = Struct(
 _PRIORITY_MAX = 9
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 _INT64_DIGITS_MAX = 19
-# Characters that Go's bytes.TrimSpace takes away; the last two only as UTF-8.
-_BLANKS = " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+# What Go takes for white space around a text. Python's idea of it is wider.
+_BLANKS = (
+    " \t\n\v\f\r\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 @dataclass(slots=True)

@@ -56,9 +56,12 @@ def check_changes(old: ConsumerConfig, new: ConsumerConfig, has_interest: Callab
         raise _not_updatable("max waiting")
 
 
-def set_threshold(config: ConsumerConfig) -> None:
-    """Ephemeral consumers always have one; it shows in answers, but is no part of what a client asked for."""
-    if not config.is_durable and config.inactive_threshold <= 0:
+def set_threshold(config: ConsumerConfig, *, is_durable: bool) -> None:
+    """Ephemeral consumers always have one; it shows in answers, but is no part of what a client asked for.
+
+    ``is_durable`` says what the consumer was so far: one that becomes durable keeps its threshold once more.
+    """
+    if not is_durable and config.inactive_threshold <= 0:
         config.inactive_threshold = js_limits.inactive_threshold_default
 
 

@@ -63,7 +63,8 @@ class ConsumerPair:
         """No consumers."""
         for stream in self.streams:
             names = json.loads(self.judge.ask(f"$JS.API.CONSUMER.NAMES.{stream}"))["consumers"]
-            for name in names:
+            # Direct consumers are not listed.
+            for name in {*names, *self.consumers[stream]}:
                 self.judge.ask(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
             self.consumers[stream] = ConsumerIndex()
 
@@ -110,7 +111,7 @@ class ConsumerPair:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         theirs = self.theirs(subject, data)
         ours = self.ours(subject, data)
-        assert ours == theirs, (subject, data)
+        assert ours == theirs, (subject, data, ours, theirs)
         return theirs
 
     def create(self, stream: str, name: str, /, action: str = "", pedantic: bool = False, **config: object):
