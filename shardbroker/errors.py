@@ -25,6 +25,10 @@ class StorageError(ShardbrokerError):
     """The store gives no right answer: a read failed, or what was read fails its checks."""
 
 
+class ColdRead(StorageError):
+    """What is asked for must come from the disk, and the asker did not want to wait: ask again in a moment."""
+
+
 class ProtocolError(ShardbrokerError):
     """A peer, client or process, broke the rules of its protocol: close the connection."""
 

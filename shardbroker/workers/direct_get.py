@@ -7,7 +7,7 @@ section 5; compared with nats-server by tests/conformance.
 
 from typing import TYPE_CHECKING
 
-from shardbroker.errors import StorageError
+from shardbroker.errors import ColdRead, StorageError
 from shardbroker.jetstream import api_requests, header_block
 from shardbroker.jetstream.api_requests import DirectGetRefused, MessageGetRequest
 from shardbroker.jetstream.go_time import format_time
@@ -113,6 +113,7 @@ class _Answer:
 
         ``bare``: payloads alone. Then the end says how many there were at the start, as nats-server's does.
         """
+        self._hosted.reader.patient = True  # what was sent cannot be taken back, so there is no second try
         total = left
         sent, size, last = 0, 0, 0
         size_max = self._wish.max_bytes if self._wish.max_bytes > 0 else _BYTES_MAX
@@ -139,6 +140,8 @@ class _Answer:
     def _message(self, sequence: int):
         try:
             return self._js.host.message(self._hosted, sequence)
+        except ColdRead:
+            raise
         except StorageError as error:
             self._js.log.error(f"JetStream: stream {self._hosted.stream.config.name}: {error}")
             return None

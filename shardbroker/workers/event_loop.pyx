@@ -290,7 +290,7 @@ cdef class EventLoop(LoopPort):
                 self.leave_since_ns = self.now_ns
             return 0 if self.now_ns - self.leave_since_ns < LEAVE_SPIN_NS else 1
         self.leave_since_ns = 0
-        if self.parked_count:
+        if self.parked_count or self.session.services.soon:
             return 1
         if self.next_tick_ns <= self.now_ns:
             return 0

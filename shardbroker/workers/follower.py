@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import api_errors, api_types
 from shardbroker.jetstream.api_error import ApiError
+from shardbroker.jetstream.copied_messages import stage_mirrored, stage_sourced
 from shardbroker.jetstream.go_time import parse_time
 from shardbroker.jetstream.source_config import StreamSource
 from shardbroker.jetstream.stream_origin import Origin, name_parts, with_origin, without_expectations
@@ -318,10 +319,10 @@ class Follower:
             changed = subject
         if self.is_mirror:
             kept = without_expectations(block) if block else b""
-            outcome = hosted.stream.stage_mirrored(sequence, time_ns, changed, kept, payload)
+            outcome = stage_mirrored(hosted.stream, sequence, time_ns, changed, kept, payload)
         else:
             kept = with_origin(block, self._parts, sequence, subject, self._identity.encode())
-            outcome = hosted.stream.stage_sourced(changed, kept, payload, self._js.host.wall_ns())
+            outcome = stage_sourced(hosted.stream, changed, kept, payload, self._js.host.wall_ns())
         if isinstance(outcome, ApiError):
             # Whatever it is, nothing is left out: when it can be stored, it goes on from here.
             self._warn(f"message {sequence} is not taken: {outcome.description}")

@@ -12,9 +12,11 @@ cdef class LogReader:
     cdef dict descriptors  # segment base -> fd
     cdef uint8_t *buffer
     cdef uint64_t buffer_size
+    cdef public bint patient  # wait for the disk; else ColdRead is raised and the disk begins to read
     cdef readonly uint64_t blocked  # reads that had to wait for the disk
 
     cdef int descriptor(self, uint64_t base) except -1
     cdef const RecordHead *record(self, uint64_t base, uint64_t position, uint64_t size_guess) except? NULL
+    cdef bint ends_at(self, int fd, long offset) except -1
     cdef void resize(self, uint64_t size) except *
     cdef uint64_t read_at(self, uint64_t base, uint64_t position, uint64_t size) except? 0

@@ -1,12 +1,13 @@
 """Reading back, without mmap: a cold page would stall the loop unseen, a bad sector would be SIGBUS.
 
-A record is read with preadv2(RWF_NOWAIT); what is not in the page cache is read again, waiting. Everything that
-comes from a file is checked before it is handed out: no wrong byte is ever served.
+A record is read with preadv2(RWF_NOWAIT). What is not in the page cache is read again, waiting; or, where the
+asker can come again, the kernel is told to fetch it and ColdRead is raised, so that a slow disk holds up nobody
+else. Everything that comes from a file is checked before it is handed out: no wrong byte is ever served.
 """
 
 import os
 
-from libc.errno cimport EAGAIN, EINTR, EOPNOTSUPP, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from posix.uio cimport iovec
@@ -14,7 +15,7 @@ from posix.uio cimport iovec
 from shardbroker.storage.codec cimport record_is_good
 from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, SEGMENT_HEAD_SIZE, RecordHead
 
-from shardbroker.errors import StorageError
+from shardbroker.errors import ColdRead, StorageError
 from shardbroker.storage.layout import segment_name
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -23,6 +24,10 @@ cdef extern from "<sys/uio.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *buffer, size_t size, long offset)
+
+cdef extern from "<fcntl.h>" nogil:
+    int posix_fadvise(int fd, long offset, long size, int advice)
+    int POSIX_FADV_WILLNEED
 
 cdef enum:
     DESCRIPTORS_MAX = 8  # of one log; streams are many
@@ -36,6 +41,7 @@ cdef class LogReader:
         self.directory = directory
         self.memory_fd = memory_fd
         self.descriptors = {}
+        self.patient = True
 
     def __dealloc__(self):
         free(self.buffer)
@@ -81,6 +87,10 @@ cdef class LogReader:
             size = head.size  # the guess was too small
         raise StorageError(f"{self.directory}: the record at log position {position} cannot be read back")
 
+    cdef bint ends_at(self, int fd, long offset) except -1:
+        """Whether the file has no more bytes from there on."""
+        return os.fstat(fd).st_size <= offset
+
     cdef void resize(self, uint64_t size) except *:
         cdef uint8_t *larger
         larger = <uint8_t *> realloc(self.buffer, size)
@@ -104,9 +114,11 @@ cdef class LogReader:
         vector.iov_base = self.buffer
         vector.iov_len = size
         got = preadv2(fd, &vector, 1, offset, RWF_NOWAIT)
-        if got < 0 and (errno == EAGAIN or errno == EOPNOTSUPP):
-            self.blocked += 1
-            got = -1
+        if got < <ssize_t> size and not self.patient and (got >= 0 or errno == EAGAIN):
+            if not self.ends_at(fd, offset + max(<ssize_t> 0, got)):
+                self.blocked += 1
+                posix_fadvise(fd, offset, <long> size, POSIX_FADV_WILLNEED)
+                raise ColdRead(f"{self.directory}: log position {position} is not in memory")
         if got < <ssize_t> size:
             # Cold, or a part of it is; or the end of the file.
             while True:

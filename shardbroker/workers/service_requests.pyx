@@ -4,13 +4,16 @@ They are copied as they come in and answered at the start of the next turn, a li
 (a snapshot, a restore) is a job: a callable that does a little each turn until it says that it is done.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
 from shardbroker.workers.hosted cimport JOB_PRESSES, JOB_WAITS, SERVICE_CALL, SERVICE_DIRECT
+from shardbroker.errors import ColdRead
 
 cdef enum:
+    COLD_WAIT_NS = 1_000_000
+    COLD_TRIES = 200  # then it is read at once, whatever it takes
     REQUESTS_MAX = 10_000  # that wait in this worker; nats-server has the same limit
 
 
@@ -38,6 +41,7 @@ cdef class ServiceRequests(ServiceSubscriptions):
                 (view.payload + header_size)[: view.payload_size - header_size],
                 publisher.cid if publisher != NULL else view.publisher,
                 publisher != NULL,
+                0,
             )
         )
         self.pressing = True
@@ -45,17 +49,36 @@ cdef class ServiceRequests(ServiceSubscriptions):
     def answer_requests(self, uint32_t count):
         """Hand requests to the API, or to whom they are for."""
         for _ in range(count):
-            service, index, account, subject, reply, block, payload, cid, local = self.requests.popleft()
+            request = self.requests.popleft()
+            service, index, account, subject, reply, block, payload, cid, local, tries = request
+            hosted = self.hosted[index] if service == SERVICE_DIRECT else None
             try:
                 if service == SERVICE_CALL:
                     target = self.targets.get(index)
                     if target is not None:
                         target(account, subject, reply, block, payload, cid)
-                else:
-                    hosted = self.hosted[index] if service == SERVICE_DIRECT else None
+                elif hosted is not None:
+                    hosted.reader.patient = tries >= COLD_TRIES
                     self.api(hosted, account, subject, reply, block, payload, cid, local)
+                elif service != SERVICE_DIRECT:
+                    self.api(None, account, subject, reply, block, payload, cid, local)
+            except ColdRead:
+                self.cold.append((*request[:-1], tries + 1))
+                self.soon = True
             except Exception as error:
                 self.tell_failure(repr(subject), error)
+            finally:
+                if hosted is not None:
+                    hosted.reader.patient = True
+
+    cdef void look_at_cold(self, uint64_t now_ns) noexcept:
+        """Requests whose message was not in memory: once a millisecond they are tried again."""
+        if now_ns - self.cold_since_ns < COLD_WAIT_NS:
+            return
+        self.cold_since_ns = now_ns
+        self.requests.extend(self.cold)
+        self.cold.clear()
+        self.soon = False
 
     def tell_failure(self, what, error):
         """Log a bug of ours that one request or job has met."""

@@ -8,6 +8,7 @@ from shardbroker.routing.router cimport PublishView
 
 cdef class Services:
     cdef readonly bint pressing  # something waits that must not wait for the next socket event
+    cdef readonly bint soon  # something waits that is worth a look in a millisecond
 
     cdef bint take(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef bint has_news(self) noexcept

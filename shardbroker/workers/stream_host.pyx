@@ -86,6 +86,7 @@ cdef class StreamHost(StreamReads):
         self.targets = {}
         self.call_targets = {}
         self.requests = deque()
+        self.cold = []
         self.jobs = []
         self.next_number = 1
         self.wall_offset_ns = wall_clock_ns()
@@ -222,6 +223,8 @@ cdef class StreamHost(StreamReads):
                 self.full_since_ns = 0
             elif now_ns - self.full_since_ns >= FULL_WAIT_NS:
                 self.router.services_full = False
+        if self.soon:
+            self.look_at_cold(now_ns)
         left = <uint32_t> len(self.requests)
         if left:
             self.answer_requests(min(left, <uint32_t> 64))

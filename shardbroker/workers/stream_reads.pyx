@@ -70,10 +70,13 @@ cdef class StreamReads(ServiceRequests):
                     return False
                 sequence = sequence * 10 + text[at] - 48
                 at += 1
+        hosted.reader.patient = False
         try:
             record = self.find_record(hosted, sequence)
         except BaseException:
             return False  # told by the way that all other requests go
+        finally:
+            hosted.reader.patient = True
         if record == NULL:
             return False
         self.send_record(hosted, view, record)
