@@ -57,7 +57,6 @@ from shardbroker.storage.frame cimport (
 )
 
 from shardbroker.jetstream import api_errors, header_block
-from shardbroker.jetstream.counters import CounterError, parse_increment
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.special_publish import SpecialPublish
 
@@ -734,81 +733,6 @@ cdef class Stream(PublishChecks):
         """The next message gets at least this sequence (mirrors)."""
         if sequence > self.last_sequence + 1:
             self.last_sequence = sequence - 1
-
-    def stage_mirrored(self, uint64_t sequence, uint64_t time_ns, bytes subject, bytes block, bytes payload):
-        """Stage a copy of another stream's message under its sequence and time.
-
-        The sequence, 0 when it was given before, or an ApiError.
-        """
-        cdef Proposal proposal
-        cdef PublishHeaders headers
-        cdef Verdict verdict
-        memset(&verdict, 0, sizeof(Verdict))
-        if self.failed or self.closing:
-            return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
-        if sequence <= self.last_sequence:
-            return 0
-        point(&proposal, &headers, subject, block, payload, time_ns)
-        if self.allow_ttl:
-            self.check_name_and_ttl(&headers, &verdict)
-        if self.allow_rollup:
-            self.check_rollup(&proposal, &headers, &verdict, None)
-        error = self.check_sizes(&proposal)
-        if error is None:
-            error = self.check_limits(&proposal, verdict.flags, False, None)
-        if error is not None:
-            return error
-        self.begin_sequence(sequence)
-        # Its own time, also when a frame without messages was written later than that.
-        self.last_time_ns = time_ns
-        if verdict.ttl_s:
-            verdict.flags |= RECORD_HAS_TTL
-        if self.store(&proposal, FRAME_MESSAGES, verdict.flags, verdict.ttl_s) == 0:
-            raise MemoryError("no memory for a record")
-        return sequence
-
-    def stage_sourced(self, bytes subject, bytes block, bytes payload, uint64_t now_ns):
-        """Stage a message of a source; `block` says where it comes from (Nats-Stream-Source).
-
-        Its sequence, 0 when its id is a duplicate, or an ApiError. What a client may only do with permission of
-        the configuration (rollup, TTL) is stored, and does nothing, without it.
-        """
-        cdef Proposal proposal
-        cdef PublishHeaders headers
-        cdef Verdict verdict
-        cdef uint64_t sequence
-        memset(&verdict, 0, sizeof(Verdict))
-        if self.failed or self.closing:
-            return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
-        if self.transform is not None:
-            subject = self.transform.apply(subject) or subject
-        point(&proposal, &headers, subject, block, payload, now_ns)
-        if self.sealed:
-            return api_errors.STREAM_SEALED
-        self.value = None
-        if self.allow_ttl:
-            self.check_name_and_ttl(&headers, &verdict)
-        self.find_duplicate(&proposal, &headers, &verdict, None)
-        if verdict.duplicate:
-            return 0
-        if self.allow_rollup:
-            self.check_rollup(&proposal, &headers, &verdict, None)
-        verdict.wanted = not self.interest or self.wanted(&proposal)
-        error = self.check_sizes(&proposal)
-        if error is None and self.counts:
-            try:
-                increment = parse_increment(block)
-            except CounterError:
-                return api_errors.MESSAGE_INCR_INVALID
-            if increment is None:
-                return api_errors.MESSAGE_INCR_MISSING
-            error = self.count(&proposal, increment, None)
-        if error is None:
-            error = self.check_limits(&proposal, verdict.flags, False, None)
-        if error is not None:
-            return error
-        sequence = self.accept(&proposal, &headers, &verdict, FRAME_MESSAGES)
-        return sequence if sequence else api_errors.INSUFFICIENT_RESOURCES
 
     def last_sequence_on(self, bytes subject):
         """The last sequence given to a subject or to what a wildcard matches, committed or not; 0: none."""
