@@ -8,14 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.broker_process import REPOSITORY, wait_until
+from tests.support.broker_process import REPOSITORY
 
 #: System calls by which the stream-writer changes the store.
 STORAGE_CALLS = (
@@ -126,6 +125,8 @@ class Injected:
         line = self._process.stderr.readline()
         if "attached" not in line:
             self._process.wait()
+            self._process.stderr.close()
+            assert "not permitted" in line, line
             pytest.skip(f"tracing is denied here, so this fault was NOT tested: {line.strip()}")
         return self
 
@@ -164,20 +165,3 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-def wait_gone(pid: int, timeout_s: float = 5.0) -> None:
-    """Until a process has ended."""
-
-    def is_gone() -> bool:
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-        except OSError:
-            return True
-
-    wait_until(is_gone, timeout_s, f"process {pid} is gone")
-
-
-def sleep_until(moment: float) -> None:
-    """``moment``: of time.monotonic()."""
-    time.sleep(max(0.0, moment - time.monotonic()))
