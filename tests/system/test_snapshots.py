@@ -459,8 +459,13 @@ def test_death_during_a_restore_leaves_no_half_stream(tmp_path, whole):
         wait_until(lambda: logs_of(broker) == [], 5, "the log is gone")
         with BackupClient(broker.port) as one:
             assert one.api("STREAM.NAMES")["streams"] is None
-            made = one.api(f"STREAM.CREATE.{name}", name=name, subjects=[f"{name}.>"])
-            assert made["state"]["messages"] == 0
+            config = json.dumps({"name": name, "subjects": [f"{name}.>"]}).encode()
+
+            def made() -> bool:
+                answer = json.loads(one.request(f"$JS.API.STREAM.CREATE.{name}", config).payload)
+                return "error" not in answer and answer["state"]["messages"] == 0
+
+            wait_until(made, 2, "the name is free, and the stream is a new one")
             assert publish(one, f"{name}.x", b"") == 1
 
 
