@@ -40,7 +40,7 @@ from shardbroker.jetstream.archive_events import (
 from shardbroker.jetstream.durations import NEVER, parse_message_ttl
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.go_time import format_time
-from shardbroker.workers.stream_extras import Details, attach_extras
+from shardbroker.workers.stream_extras import attach_extras
 from shardbroker.workers.stream_opening import StreamEntry, open_new
 from shardbroker.workers.stream_views import info_of
 
@@ -177,11 +177,10 @@ class Restore:
             _lane(js, _LANE_CREATE, entry, stored, self._request.later(made))
 
     def _open(self, memory_fd: int) -> None:
-        """The stream, without its limits: they are for what comes later."""
+        """The stream, without limits and extras: those are for what comes later."""
         js, config = self._js, self._entry.config
         self._hosted = open_new(self._entry, js.store_path, js.term, memory_fd, js.no_sync(config))
         self._hosted.stream.state.set_limits(-1, -1, -1, 0, config.duplicate_window, False)
-        self._hosted.details = Details(js, self._entry)
         js.host.add(self._hosted)
         self._reader = ArchiveReader(js.options.max_payload, config.max_msg_size)
 
