@@ -251,7 +251,8 @@ class StreamAttach:
 class StreamNews:
     """The catalog of streams has changed. ``kind``: "put" (a stream is there, or its configuration is new;
     descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has its
-    streams), "full" (whether memory and file streams hold all they may), or "end"."""
+    streams), "full" (whether memory and file streams hold all they may), "end", or "abandoned" (half of a
+    restored stream, for its owner to remove)."""
 
     kind: str
     body: dict[str, Any]
