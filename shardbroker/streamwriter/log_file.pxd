@@ -21,6 +21,7 @@ cdef class LogFile:
     cdef uint32_t row  # of the log table; 0xFFFFFFFF: not known before its first frame
     cdef FileCalls calls
     cdef object store
+    cdef list sealed  # (log id, base) of segments that were left whole: the write loop's
     cdef Tail tail  # with what this cycle has taken
     cdef Tail before  # at the start of this cycle: where a failed write falls back to
     cdef Tail durable  # where a failed sync falls back to

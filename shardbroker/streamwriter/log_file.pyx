@@ -52,9 +52,10 @@ cdef int DAMAGED = errors.EUCLEAN
 
 cdef class LogFile:
 
-    def __cinit__(self, uint32_t log_id, store, FileCalls calls):
+    def __cinit__(self, uint32_t log_id, store, FileCalls calls, list sealed):
         self.log_id = log_id
         self.store = store
+        self.sealed = sealed
         self.calls = calls
         self.fd = -1
         self.row = 0xFFFFFFFF
@@ -217,6 +218,8 @@ cdef class LogFile:
             error = self.sync()
             if error:
                 return error
+            if self.fd >= 0:
+                self.sealed.append((self.log_id, self.base))
         self.close_segment()
         try:
             opened = None if replaces else self.store.open_segment(self.log_id, record.segment)

@@ -42,6 +42,8 @@ _SWEEP_FILES = 4
 #: A log that did nothing this long gets its watermark; so many in one go, at about 20 us each.
 _IDLE_NS = 1_000_000_000
 _MARKS = 100
+#: Nothing to write for so long: time for what can wait.
+_IDLE_S = 2.0
 _PROBES = 16
 
 
@@ -100,6 +102,8 @@ class Writer:
         self._stopping = False
         self._told_faults: list[str] = []
         self._next_sync = self._next_look = 0.0
+        self._cycles_seen = 0
+        self._idle_since = 0.0
 
     def run(self) -> None:
         """Serve until Stop."""
@@ -164,6 +168,10 @@ class Writer:
         self._store.reserve.take()
         self._tell_fenced()
         self._loop.mark(_IDLE_NS, _MARKS)
+        if self._loop.cycles != self._cycles_seen:
+            self._cycles_seen, self._idle_since = self._loop.cycles, now
+        elif now - self._idle_since >= _IDLE_S:
+            more = self._loop.index_one() or more
         self._faults.look(now)
         self._tell_health()
         return more

@@ -26,6 +26,7 @@ cdef class WriteLoop:
     cdef list touched  # LogFiles of this cycle
     cdef dict unsynced  # log id -> LogFile written without a sync
     cdef dict unmarked  # log id -> LogFile that is further than its watermark says
+    cdef list sealed  # (log id, base) of segments that have no index yet
     cdef list lanes  # LaneConsumer or None, by worker
     cdef Entry *entries  # records that are answered at the end of the cycle
     cdef int entry_count

@@ -45,6 +45,7 @@ from shardbroker.streamwriter.journal_writer cimport BatchHead, EntryHead, Journ
 from shardbroker.streamwriter.log_file cimport LogFile
 from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 
+from shardbroker.storage.layout import segment_name
 from shardbroker.storage.metadata import BODY_SIZE_MAX
 from shardbroker.storage.watermark import write_watermark
 
@@ -54,6 +55,8 @@ cdef enum:
     #: Logs synced one by one in a cycle. Eight take 0.7-1.4 ms where one write to the journal takes 0.2.
     DIRECT_SYNCS_MAX = 8
 
+#: Segments that wait for their index; older ones go without.
+SEALED_MAX = 64
 #: Open segments. The descriptors of clean logs are closed beyond it.
 OPEN_FILES_MAX = 4096
 
@@ -73,6 +76,7 @@ cdef class WriteLoop:
         self.touched = []
         self.unsynced = {}
         self.unmarked = {}
+        self.sealed = []
         self.lanes = [None] * WORKERS_MAX
         self.table = LogTable(log_table, log_table_size)
         self.bells = Bells(board)
@@ -311,6 +315,29 @@ cdef class WriteLoop:
                 log.sync()
         self.answer()
 
+    def index_one(self):
+        """Write the index of a segment that was left since, if there is one without; True when there was.
+
+        It takes tens of milliseconds, so it is for times when nobody waits. Without it reading the log back is
+        slower, nothing else.
+        """
+        if not self.sealed:
+            return False
+        from shardbroker.storage.index_files import build_index  # slow to load, and seldom needed
+
+        log_id, base = self.sealed.pop(0)
+        if len(self.sealed) > SEALED_MAX:
+            del self.sealed[:-SEALED_MAX]
+        try:
+            content = build_index(
+                log_id, base, f"{self.store.log_path(log_id)}/{segment_name(base)}"
+            )
+            if content is not None:
+                self.store.write_index(log_id, base, content)
+        except OSError:
+            pass  # the segment is gone again, or there is no room: nobody needs the index
+        return True
+
     def mark(self, uint64_t idle_ns, int limit):
         """Put down how far logs are that did nothing for `idle_ns`, at most `limit` of them."""
         cdef LogFile log
@@ -341,7 +368,7 @@ cdef class WriteLoop:
         if log is None:
             if len(self.logs) % 256 == 255:
                 self.close_some()
-            log = self.logs[log_id] = LogFile(log_id, self.store, self.calls)
+            log = self.logs[log_id] = LogFile(log_id, self.store, self.calls, self.sealed)
         return log
 
     cdef LogFile touch(self, uint32_t log_id):
