@@ -198,12 +198,19 @@ def delete(request: "Request") -> None:
         request.answer(api_types.success("STREAM.DELETE"))
         _tell(request, entry.name, "DELETED", "delete")
 
-    if entry.config.storage == "memory":
-        removed(0)
-    elif not js.host.lane_record(
-        _LANE_REMOVE, entry.log_id, entry.row, b"", request.later(removed), term=js.term
-    ):
-        raise api_errors.INSUFFICIENT_RESOURCES.fresh()
+    def settled(_errno: int) -> None:
+        # Nothing of the stream follows in the lane any more.
+        if entry.config.storage == "memory":
+            removed(0)
+        elif not js.host.lane_record(
+            _LANE_REMOVE, entry.log_id, entry.row, b"", request.later(removed), term=js.term
+        ):
+            raise api_errors.INSUFFICIENT_RESOURCES.fresh()
+
+    if entry.hosted is None:
+        settled(0)
+    else:
+        js.host.when_applied(entry.hosted, request.later(settled))
 
 
 def info(request: "Request") -> None:
