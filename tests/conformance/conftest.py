@@ -31,3 +31,11 @@ def own_broker() -> Iterator[servers.Server]:
     server = servers.subject(workers=2).start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="module")
+def jetstream_broker() -> Iterator[servers.Server]:
+    """The server under test with JetStream and two workers, for one module of client tests."""
+    server = servers.subject({"jetstream": True}, workers=2).start()
+    yield server
+    server.remove()

@@ -18,9 +18,9 @@ from tests.conformance.wire import Answer, Wire
 CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"protocol":1}\r\n'
 API = "$JS.API."
 #: How long an answer that must not come is waited for.
-SILENCE_S = 0.15
+SILENCE_S = 0.08
 #: How long to read after a script with listeners: what is sent after an answer has no end mark.
-LISTEN_S = 0.2
+LISTEN_S = 0.15
 #: nats-server deletes files after its answer, and finds those that are left when the name is used again.
 REMAINS_S = 0.03
 
