@@ -1,8 +1,8 @@
 """Messages that come from another stream: staged by the owner of a mirror, or of a stream with sources.
 
 They were checked where they were published, and have no publisher here who could be told: so only what this
-stream's own configuration forbids is an error, and the owner tries again later. What a client may only do with
-permission of the configuration (rollup, TTL) is stored, and does nothing, without it.
+stream's own configuration forbids is an error, and the owner tries again later. What a client may only do
+with permission of the configuration (rollup, TTL) is stored, and does nothing, without it.
 
 Source: spec page 03 section 11; compared with nats-server 2.15.1 by tests/system/test_mirrors_sources.py.
 """

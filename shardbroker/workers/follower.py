@@ -35,6 +35,9 @@ SEARCHING, WAITING, ASKED, RUNNING, STOPPED = range(5)
 #: Messages and bytes that may be on their way: some milliseconds of a disk's work.
 WINDOW = 500
 WINDOW_SIZE = 1 << 20
+WINDOW_MIN = 4
+#: Of the 10,000 requests that may wait in a worker, messages of feeds take no more.
+QUEUE_SHARE = 8000
 #: nats-server asks again after ten seconds without a heartbeat.
 SILENCE_MAX_NS = 10_000_000_000
 ASK_TIMEOUT_NS = 2_000_000_000
@@ -72,7 +75,7 @@ class Follower:
             Transform(one.src, one.dest) for one in source.subject_transforms or () if one.dest
         ]
         self._identity = ""
-        self._id = ""
+        self._id, self._id_bytes = "", b""
         self._deliver = b""
         self._subscription = 0
         self._target = js.host.new_call_target(entry.hosted.account, self._receive)
@@ -154,11 +157,15 @@ class Follower:
         if source.name not in js.account(self._entry.account):
             self._refused(api_errors.STREAM_NOT_FOUND.fresh())
             return
+        if source.consumer is not None:
+            self._refused(api_errors.CONSUMER_NOT_FOUND.fresh())
+            return
         start, time_ns = self._start()
         self._id = new_id()
-        self._deliver = (b"$JS.M." if self.is_mirror else b"$JS.S.") + self._id.encode()
+        self._id_bytes = self._id.encode()
+        self._deliver = (b"$JS.M." if self.is_mirror else b"$JS.S.") + self._id_bytes
         self._received = self._settled = self._settled_size = 0
-        self._granted, self._granted_size = WINDOW, WINDOW_SIZE
+        self._granted, self._granted_size = self._window(), WINDOW_SIZE
         self._subscription = js.host.subscribe(
             None, SERVICE_CALL, self._deliver, self._entry.hosted.account, self._target
         )
@@ -250,15 +257,19 @@ class Follower:
         self._desk.tell(
             self._js.owner_of(self._entry.account, self.source.name), {"kind": "end", "id": self._id}
         )
-        self._id = ""
+        self._id, self._id_bytes = "", b""
         self._deliver = b""
         if self._subscription:
             self._js.host.unsubscribe_number(self._subscription)
             self._subscription = 0
 
+    def _window(self) -> int:
+        """Messages that may be on their way: all followers of a worker share its queue of requests."""
+        return max(WINDOW_MIN, min(WINDOW, QUEUE_SHARE // max(1, len(self._desk.followers))))
+
     def _pulse(self, now_ns: int) -> None:
         self._pulsed_ns = now_ns
-        self._granted = self._settled + WINDOW
+        self._granted = self._settled + self._window()
         self._granted_size = self._settled_size + WINDOW_SIZE
         body = {
             "kind": "pulse",
@@ -274,20 +285,23 @@ class Follower:
     def _receive(
         self, _account: int, subject: bytes, reply: bytes, block: bytes, payload: bytes, _cid: int
     ) -> None:
-        if subject != self._deliver or self.state != RUNNING:
+        if self.state != RUNNING:
             return
+        words = reply.split(b".")
+        if len(words) != 9:
+            if subject == self._deliver:
+                self._heard_nothing(block)
+            return
+        if words[3] != self._id_bytes:
+            return  # of an earlier feed
         self._heard_ns = self._contact_ns = self._js.host.wall_ns()
-        if not reply:
-            self._heard_nothing(block)
-            return
-        words = reply.split(b".", 9)
-        if len(words) < 10 or int(words[6]) != self._received + 1:
+        if int(words[6]) != self._received + 1:
             self._retry(SOON_NS)
             return
         self._received += 1
         left = int(words[8])
         self.lag = max(0, left - 1)  # as nats-server counts
-        sequence, time_ns, subject = int(words[5]), int(words[7]), words[9]
+        sequence, time_ns = int(words[5]), int(words[7])
         if not self._stage(sequence, time_ns, subject, block, payload):
             return
         if left == 0 and not self.is_current:
@@ -295,6 +309,7 @@ class Follower:
 
     def _heard_nothing(self, block: bytes) -> None:
         """A heartbeat: whether all that was sent has come."""
+        self._heard_ns = self._contact_ns = self._js.host.wall_ns()
         if b"\r\nNats-Last-Consumer: %d\r\n" % self._received not in block:
             self._retry(SOON_NS)
             return
@@ -350,7 +365,7 @@ class Follower:
         self._settled += 1
         self._settled_size += size
         if (
-            self._granted - self._settled < WINDOW // 2
+            self._granted - self._settled <= self._window() // 2
             or self._granted_size - self._settled_size < WINDOW_SIZE // 2
         ):
             self._pulse(self._js.host.wall_ns())

@@ -16,6 +16,7 @@ cdef enum:
     # What a job of run_later() gives
     JOB_WAITS = 1
     JOB_PRESSES = 2
+    JOB_SOON = 3
 
 @cython.final
 cdef class Hosted:

@@ -59,8 +59,10 @@ cdef class ServiceOutput(Services):
         view.account = account
         self.router.publish_own(&view)
 
-    def send(self, uint32_t account, bytes subject, bytes payload, bytes block=b"", bytes reply=b""):
-        """Publish a message of our own; True when somebody gets it."""
+    def send(
+        self, uint32_t account, bytes subject, bytes payload, bytes block=b"", bytes reply=b"", bytes shown=b""
+    ):
+        """Publish a message of our own; True when somebody gets it. `shown`: the subject that receivers see."""
         cdef PublishView view
         cdef bytes tail
         if reply:
@@ -69,18 +71,21 @@ cdef class ServiceOutput(Services):
             )
         else:
             sizes = b"%d" % len(payload) if not block else b"%d %d" % (len(block), len(block) + len(payload))
+        if shown:
+            sizes = shown + b" " + sizes
         tail = b"%b\r\n%b%b\r\n" % (sizes, block, payload)
         view.subject = subject
         view.subject_size = len(subject)
         view.tail = tail
         view.tail_size = len(tail)
-        view.reply = view.tail
+        view.shown_size = <uint32_t> len(shown)
+        view.reply = view.tail + (len(shown) + 1 if shown else 0)
         view.reply_size = len(reply)
         view.payload_size = len(block) + len(payload)
         view.payload = view.tail + (view.tail_size - 2 - view.payload_size)
         view.header_size = <int> len(block) if block else -1
         view.account = account
-        return self.router.publish_own(&view) != 0
+        return self.router.publish_shown(&view) != 0
 
     def has_interest(self, uint32_t account, bytes subject):
         """Whether anybody would get a message on this subject."""

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
-from shardbroker.workers.hosted cimport JOB_PRESSES, JOB_WAITS, SERVICE_CALL, SERVICE_DIRECT
+from shardbroker.workers.hosted cimport JOB_PRESSES, JOB_SOON, JOB_WAITS, SERVICE_CALL, SERVICE_DIRECT
 from shardbroker.errors import ColdRead
 
 cdef enum:
@@ -27,6 +27,7 @@ cdef class ServiceRequests(ServiceSubscriptions):
     cdef void queue_request(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept:
         """Copy a request for the Python side, which answers it at the start of the next turn."""
         cdef uint32_t header_size = <uint32_t> view.header_size if view.header_size > 0 else 0
+        cdef bytes subject = view.tail[: view.shown_size] if view.shown_size else view.subject[: view.subject_size]
         if len(self.requests) >= REQUESTS_MAX:
             self.router.statistics.drops += 1
             return
@@ -35,7 +36,7 @@ cdef class ServiceRequests(ServiceSubscriptions):
                 target.service,
                 target.service_index,
                 view.account,
-                view.subject[: view.subject_size],
+                subject,
                 view.reply[: view.reply_size],
                 view.payload[:header_size],
                 (view.payload + header_size)[: view.payload_size - header_size],
@@ -91,7 +92,8 @@ cdef class ServiceRequests(ServiceSubscriptions):
 
     def run_later(self, job):
         """Call `job()` once a turn, from the next one on: JOB_PRESSES when the turn after it should come at
-        once, JOB_WAITS when it may take a tick, anything else when it is done."""
+        once, JOB_SOON when it may take a millisecond, JOB_WAITS when it may take a tick, anything else when it
+        is done."""
         self.jobs.append(job)
         self.pressing = True
 
@@ -104,7 +106,9 @@ cdef class ServiceRequests(ServiceSubscriptions):
             except Exception as error:
                 self.tell_failure(repr(job), error)
                 continue
-            if wish == JOB_PRESSES or wish == JOB_WAITS:
+            if wish == JOB_PRESSES or wish == JOB_WAITS or wish == JOB_SOON:
                 self.jobs.append(job)
                 if wish == JOB_PRESSES:
                     self.pressing = True
+                elif wish == JOB_SOON:
+                    self.soon = True

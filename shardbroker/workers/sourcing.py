@@ -17,6 +17,7 @@ import orjson
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.stream_origin import Origin, index_of, read_origin
 from shardbroker.workers.follower import SEARCHING, Follower
+from shardbroker.workers.stream_feed import JOB_DONE, JOB_PRESSES
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -33,7 +34,6 @@ NOTE_INTERVAL_NS = 1_000_000_000
 PLACES_MAX = 2000
 _SLICE_NS = 1_000_000
 _MESSAGES_PER_LOOK = 32
-_JOB_DONE, _JOB_PRESSES = 0, 2
 
 
 class Sourcing:
@@ -130,7 +130,7 @@ class Sourcing:
         self._note_is_due = False
         if self._has_moved:
             self._write_note()
-        return _JOB_DONE
+        return JOB_DONE
 
     def _write_note(self) -> None:
         hosted = self._entry.hosted
@@ -166,7 +166,7 @@ class Sourcing:
 
     def _search(self, _errno: int) -> None:
         self._at = self._entry.hosted.stream.state.messages.last + 1
-        if not self._is_searching and self._search_slice() == _JOB_PRESSES:
+        if not self._is_searching and self._search_slice() == JOB_PRESSES:
             self._is_searching = True
             self._js.host.run_later(self._search_slice)
 
@@ -175,7 +175,7 @@ class Sourcing:
         wanted = {index_of(one.source): one for one in self.sources if one.state == SEARCHING}
         if not wanted or self._entry.hosted is None:
             self._is_searching = False
-            return _JOB_DONE
+            return JOB_DONE
         messages = self._entry.hosted.stream.state.messages
         deadline_ns = time.monotonic_ns() + _SLICE_NS
         looked = 0
@@ -189,11 +189,11 @@ class Sourcing:
                 follower.found(origin)
             looked += 1
             if looked % _MESSAGES_PER_LOOK == 0 and time.monotonic_ns() > deadline_ns:
-                return _JOB_PRESSES
+                return JOB_PRESSES
         for index, follower in wanted.items():
             follower.found(self._places.get(index))
         self._is_searching = False
-        return _JOB_DONE
+        return JOB_DONE
 
     def _origin_of(self, sequence: int) -> Origin | None:
         try:

@@ -8,12 +8,10 @@
        ◄══ status 100, every second of silence ═
 
 *Control* is spoken in an account of its own, in which no client can be, on one subject for each worker.
-*Data* goes through the follower's account as nats-server sends it, also visible for subscribers of ``>``: the
-reply subject is that of a consumer's delivery,
-
-    $JS.ACK.<stream>.<feed>.1.<sequence>.<number>.<time>.<pending>.<subject>
-
-with one part more: the subject under which the message is stored. A consumer can take the place of a feed.
+*Data* goes through the follower's account as nats-server sends it, also visible for subscribers of ``>``: it
+is routed by the feed's subject and shows the one under which the message is stored. The reply subject is that
+of a consumer's delivery, ``$JS.ACK.<stream>.<feed>.1.<sequence>.<number>.<time>.<pending>``. A consumer can
+take the place of a feed.
 
 A feed never waits: without credit it sends nothing, and it is forgotten when its follower is silent. What was
 sent and not stored is no business of this side: the follower asks again from where it stands.
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shardbroker.errors import StorageError
+from shardbroker.errors import ColdRead, StorageError
 from shardbroker.jetstream import api_errors
 from shardbroker.jetstream.stream_origin import short_hash
 
@@ -44,9 +42,12 @@ HEARTBEAT_NS = 1_000_000_000
 SILENCE_MAX_NS = 30_000_000_000
 #: Messages between two looks at the clock.
 _MESSAGES_PER_LOOK = 16
+#: Milliseconds, at least, before a message that is not in memory is waited for.
+COLD_TRIES_MAX = 200
 #: Messages that are compared with a wildcard in one go: half a millisecond.
 _MESSAGES_PER_SEARCH = 10_000
-_JOB_DONE, _JOB_PRESSES = 0, 2
+#: What a job of the host gives (hosted.pxd).
+JOB_DONE, JOB_PRESSES, JOB_SOON = 0, 2, 3
 
 
 def control_subject(worker: int) -> bytes:
@@ -78,16 +79,18 @@ class Feed:
         self._searched: dict[bytes, int] = {}  # filter -> up to here there is none
         self._reply_head = f"$JS.ACK.{entry.name}.{self.id}.1.".encode()
 
-    def run(self, js: "JetStream", deadline_ns: int) -> bool:
-        """Send what there is; whether there is more to be sent at once."""
+    def run(self, js: "JetStream", deadline_ns: int) -> int:
+        """Send what there is; when there is more to be sent (``JOB_...``)."""
         host, hosted = js.host, self._entry.hosted
         while self.sent < self.granted and self.sent_size < self.granted_size:
             sequence = self._following()
             if sequence == 0:
-                return False
+                return JOB_DONE
             if sequence > 0:
                 try:
                     message = host.message(hosted, sequence)
+                except ColdRead:
+                    return JOB_SOON
                 except StorageError as error:
                     js.log.error(f"JetStream: stream {self._entry.name}: {error}")
                     message = None
@@ -95,8 +98,8 @@ class Feed:
                 if message is not None:
                     self._send(js, sequence, message)
             if (sequence < 0 or self.sent % _MESSAGES_PER_LOOK == 0) and time.monotonic_ns() > deadline_ns:
-                return True
-        return False
+                return JOB_PRESSES
+        return JOB_DONE
 
     def _following(self) -> int:
         """The next message for this follower; 0 when there is none, -1 when the search is not at its end."""
@@ -131,8 +134,8 @@ class Feed:
         pending = self._entry.hosted.stream.state.messages.last - sequence
         if pending and self._filters and self._following() == 0:
             pending = 0
-        reply = self._reply_head + b"%d.%d.%d.%d.%b" % (sequence, self.sent, time_ns, pending, subject)
-        js.host.send(self._entry.hosted.account, self._deliver, payload, block, reply)
+        reply = self._reply_head + b"%d.%d.%d.%d" % (sequence, self.sent, time_ns, pending)
+        js.host.send(self._entry.hosted.account, self._deliver, payload, block, reply, subject)
 
     def beat(self, js: "JetStream", now_ns: int) -> None:
         """Once a second without messages: how far the stream and this feed are."""
@@ -153,6 +156,7 @@ class StreamFeeds:
         self._js = js
         self._entry = entry
         self._is_waiting = False  # for its turn
+        self._cold_tries = 0  # slices in a row that met a message that is not in memory
 
     def call(self) -> None:
         """There may be something to send."""
@@ -165,15 +169,24 @@ class StreamFeeds:
         hosted = self._entry.hosted
         if hosted is None:
             self.feeds.clear()
+            self._is_waiting = False
+            return JOB_DONE
         deadline_ns = time.monotonic_ns() + SLICE_NS
-        is_pressing = False
-        for feed in self.feeds:
-            is_pressing |= feed.run(self._js, deadline_ns)
-        if is_pressing:
-            self.feeds.append(self.feeds.pop(0))  # another one is first in the next turn
-            return _JOB_PRESSES
+        wishes = set()
+        # No other stream waits for the disk because of a follower, as long as it does read.
+        hosted.reader.patient = self._cold_tries > COLD_TRIES_MAX
+        try:
+            for feed in self.feeds:
+                wishes.add(feed.run(self._js, deadline_ns))
+        finally:
+            hosted.reader.patient = True
+        self._cold_tries = self._cold_tries + 1 if JOB_SOON in wishes else 0
+        for wish in (JOB_PRESSES, JOB_SOON):
+            if wish in wishes:
+                self.feeds.append(self.feeds.pop(0))  # another one is first in the next turn
+                return wish
         self._is_waiting = False
-        return _JOB_DONE
+        return JOB_DONE
 
 
 class FeedDesk:

@@ -243,6 +243,30 @@ def test_one_of_origin_and_mirrors_answers_a_direct_get(tmp_path):
         assert names == {origin, *mirrors}
 
 
+def test_everybody_may_watch_what_is_copied(tmp_path):
+    """As with nats-server: `>` sees each copied message under its own subject, then heartbeats."""
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+        client = MirrorClient.of(broker)
+        client.create("O", subjects=["o.>"])
+        client.publish("o.1", b"x")
+        watcher = broker.client()
+        watcher.subscribe(">", "w")
+        watcher.flush()
+        client.create("M", mirror={"name": "O"})
+        client.create("S", sources=[{"name": "O"}])
+        seen = []
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline and sum(one.status == b"100" for one in seen) < 2:
+            seen += watcher.read_available(0.1)
+        copies = [one for one in seen if one.subject == b"o.1"]
+        assert [one.payload for one in copies] == [b"x", b"x"]
+        for one in copies:
+            assert re.fullmatch(rb"\$JS\.ACK\.O\.\w+\.1\.1\.1\.\d{19}\.0", one.reply), one
+        beats = {one.subject.rpartition(b".")[0]: one.headers for one in seen if one.status == b"100"}
+        text = b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1\r\nNats-Last-Stream: 1\r\n\r\n"
+        assert beats == {b"$JS.M": text, b"$JS.S": text}
+
+
 # --- as nats-server does it -------------------------------------------------------------------------------
 
 
