@@ -5,8 +5,9 @@ bytes of it. Numbers, times (nanoseconds since 1970) and configurations come as 
 knows a consumer. Refusals are `api_types.refusal`, pages `api_types.names_page` and `list_page`, DELETE is
 `api_types.success`.
 
-Events come as `Event`: who sends it adds ``id`` and ``timestamp`` behind the type. In most of them the domain is
-the last field. Source: spec pages 02 (section 4), 04 and 06; compared with nats-server 2.15.1.
+Events come as `Event`: who sends it adds ``id`` and ``timestamp`` behind the type.
+
+Source: spec pages 02 (section 4), 04 and 06; compared with nats-server 2.15.1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,8 @@ def consumer_info(
     pause_until: int | None = None,
     priority_groups: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
-    """A ConsumerInfo. ``config`` is `ConsumerConfig.to_json_dict`: with the server's version in the answers to
-    CREATE, INFO and RESET, without it in lists.
+    """A ConsumerInfo. ``config`` is `ConsumerConfig.to_json_dict`: with the server's version in the answers
+    to CREATE, INFO and RESET, without it in lists.
 
     With max_deliver 1 nothing is delivered again, and ``redelivered`` is 0 to the outside.
     """
@@ -179,16 +180,14 @@ def terminated(
 
 
 def pinned(
-    stream: str, consumer: str, group: str, pinned_id: str, domain: str = "", account: str = ""
+    stream: str, consumer: str, group: str, pinned_id: str, *, account: str, domain: str = ""
 ) -> Event:
     """A group is served through one client from now on."""
     fields = {"group": group, "pinned_id": pinned_id}
     return _group_event("PINNED", "consumer_group_pinned", stream, consumer, fields, domain, account)
 
 
-def unpinned(
-    stream: str, consumer: str, group: str, reason: str, domain: str = "", account: str = ""
-) -> Event:
+def unpinned(stream: str, consumer: str, group: str, reason: str, *, account: str, domain: str = "") -> Event:
     """A group's client lost its pin; ``reason`` is one of UNPINNED_..."""
     fields = {"group": group, "reason": reason}
     return _group_event("UNPINNED", "consumer_group_unpinned", stream, consumer, fields, domain, account)
@@ -225,8 +224,8 @@ def _event(
 def _group_event(
     what: str, kind: str, stream: str, consumer: str, fields: Mapping[str, object], domain: str, account: str
 ) -> Event:
-    head = {"account": account} if account else {}
-    whole = {**_with_domain({**head, "stream": stream, "consumer": consumer}, domain), **fields}
+    head = {"account": account, "stream": stream, "consumer": consumer}
+    whole = {**_with_domain(head, domain), **fields}
     return Event(f"{_ADVISORY}{what}.{stream}.{consumer}", _ADVISORY_TYPE + kind, whole)
 
 

@@ -1,9 +1,9 @@
 """Property: consumers are made, changed and refused as by nats-server, with the same words.
 
 The same bodies go to a real nats-server and through `read_create` and `check_create`, one after the other, so
-that consumers see each other. Compared are error code and text, or the bytes of the whole configuration in the
-answer. A table holds what is known to be delicate; random combinations of fields, with fixed seeds, hold what
-nobody thought of. Streams of all retentions, with and without limits, of account and server too.
+that consumers see each other. Compared are error code and text, or the bytes of the whole configuration in
+the answer. A table holds what is known to be delicate; random combinations of fields, with fixed seeds, hold
+what nobody thought of. Streams of all retentions, with and without limits, of account and server too.
 """
 
 import random
@@ -173,9 +173,15 @@ CREATE_TABLE = [
     {"ack_policy": "explicit", "deliver_policy": "last_per_subject", "opt_start_time": TIME},
     {"ack_policy": "explicit", "deliver_policy": "by_start_sequence"},
     {"ack_policy": "explicit", "deliver_policy": "by_start_sequence", "opt_start_seq": 5},
-    {"ack_policy": "explicit", "deliver_policy": "by_start_sequence", "opt_start_seq": 5, "opt_start_time": TIME},
+    {
+        "ack_policy": "explicit", "deliver_policy": "by_start_sequence", "opt_start_seq": 5,
+        "opt_start_time": TIME,
+    },
     {"ack_policy": "explicit", "deliver_policy": "by_start_time"},
-    {"ack_policy": "explicit", "deliver_policy": "by_start_time", "opt_start_time": "2026-01-02T03:04:05+02:00"},
+    {
+        "ack_policy": "explicit", "deliver_policy": "by_start_time",
+        "opt_start_time": "2026-01-02T03:04:05+02:00",
+    },
     {"ack_policy": "explicit", "deliver_policy": "by_start_time", "opt_start_time": TIME, "opt_start_seq": 5},
     {"ack_policy": "explicit", "sample_freq": "100%"},
     {"ack_policy": "explicit", "sample_freq": "+5"},
