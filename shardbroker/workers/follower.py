@@ -2,13 +2,12 @@
 
     WAITING ── its time has come, nothing in flight ──► ASKED ── begun ──► RUNNING
        ▲                                                  │ refused, 2 s      │ gone, gap, failure, 10 s
-       └──────────────── back-off, 1 s to 30 s ───────────┴───────────────────┘   of silence
+       └──────── 100 ms, or a back-off of 1 s to 30 s ────┴───────────────────┘   of silence
 
 Each ask has a new id and subject, so that nothing of an earlier feed is taken for this one's. Where it goes
 on is known exactly: a mirror asks from its stream's last sequence on, a source from the last message that is
-stored, which is noted in the log (sourcing.py). It asks only while nothing of its own is
-on the way to the disk. So a process may die at any moment, on either side, and nothing is lost or stored
-twice.
+stored, which is noted in the log (sourcing.py). It asks only while nothing of its own is on the way to the
+disk. So a process may die at any moment, on either side, and nothing is lost or stored twice.
 
 Credit is given for what is stored, not for what has come: a disk that falls behind slows the feed down.
 """
@@ -138,7 +137,7 @@ class Follower:
                 self._ask(now_ns)
         elif self.state == ASKED:
             if now_ns - self._heard_ns > ASK_TIMEOUT_NS:
-                self._retry()
+                self._retry(SOON_NS)  # its owner reads it back, most likely
         elif self.state == RUNNING:
             if now_ns - self._heard_ns > SILENCE_MAX_NS:
                 self._retry(SOON_NS)
@@ -189,7 +188,7 @@ class Follower:
             "granted_size": self._granted_size,
         }
         if not self._desk.tell(js.owner_of(self._entry.account, source.name), wish):
-            self._retry()
+            self._retry(SOON_NS)
 
     def _start(self) -> tuple[int, int]:
         """(lowest sequence, earliest time in ns or 0) that is wanted. Nothing of ours is in flight."""
