@@ -1,4 +1,4 @@
-"""Acknowledgements: the reply subject that tells which delivery is meant, and the words clients answer with."""
+"""Acknowledgements: the reply subject that tells which delivery is meant, and the words of the answer."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 

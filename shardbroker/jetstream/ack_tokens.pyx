@@ -1,15 +1,15 @@
-"""Acknowledgements: the reply subject that tells which delivery is meant, and the words clients answer with.
+"""Acknowledgements: the reply subject that tells which delivery is meant, and the words of the answer.
 
 A delivered message has the reply subject
 
     $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>
 
-or, in the second version, with `<domain or _>.<account hash>` before the stream and perhaps more tokens behind
-pending. We write the first version, like nats-server without its feature flag, and understand both. What does
-not change from message to message is a prefix that each consumer keeps (`ack_prefix`).
+or, in the second version, with `<domain or _>.<account hash>` before the stream and perhaps more tokens
+behind pending. We write the first version, like nats-server without its feature flag, and understand both.
+What does not change from message to message is a prefix that each consumer keeps (`ack_prefix`).
 
 The payload of an acknowledgement is a word, perhaps with an argument. Explicit acks and deliveries come here
-once a message: no Python object is made for them. Only a delay that is not written as usual is read by Python.
+once a message: no Python object is made for them. Only a delay that is written unusually is read by Python.
 
 Source: spec page 04 (sections 3 and 4).
 """
@@ -217,7 +217,10 @@ cdef void read_delay_slowly(AckWord *word) noexcept:
 
 
 def account_hash(str name) -> str:
-    """Eight letters and digits that stand for an account, or a server, in subjects."""
+    """Eight letters and digits that stand for an account, or a server, in subjects.
+
+    Of the time at which a stream was made, as its info shows it, they are the stream's identity.
+    """
     return "".join([_DIGITS[byte % 62] for byte in sha256(name.encode()).digest()[:HASH_SIZE]])
 
 

@@ -29,7 +29,7 @@ idle_heartbeat_min = 100 * 1_000_000  # nanoseconds
 max_expires_min = 1_000_000  # nanoseconds; less would refuse every request
 inactive_threshold_default = 5 * 1_000_000_000  # nanoseconds without interest that an ephemeral survives
 priority_timeout_default = 120 * 1_000_000_000  # nanoseconds for a pinned client to ask again
-flow_control_heartbeat = 1_000_000_000  # nanoseconds; consumers that acknowledge by flow control have this one
+flow_control_heartbeat = 1_000_000_000  # nanoseconds, where flow control acknowledges
 consumers_default_max = 1000  # of one stream, if neither the stream nor the account has a limit
 
 # --- snapshots ------------------------------------------------------------------------------------------

@@ -6,11 +6,15 @@ the answer. A table holds what is known to be delicate; random combinations of f
 what nobody thought of. Streams of all retentions, with and without limits, of account and server too.
 """
 
+import json
 import random
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from shardbroker.jetstream import api_errors
+from shardbroker.jetstream.ack_tokens import account_hash
 from shardbroker.jetstream.js_limits import JetStreamLimits
 from tests.jetstream.consumer_judge import ConsumerPair
 from tests.jetstream.reference_stream import NO_NATS_SERVER, NO_NATS_SERVER_REASON
@@ -381,6 +385,33 @@ def test_work_queue_consumers_share_nothing(plain: ConsumerPair) -> None:
                 ack_policy="explicit",
                 **config,
             )
+
+
+def test_consumers_that_feed_other_streams(plain: ConsumerPair) -> None:
+    plain.reset()
+    config = {
+        "direct": True, "sourcing": True, "deliver_subject": "to", "flow_control": True,
+        "idle_heartbeat": SECOND, "ack_wait": 22 * SECOND, "max_deliver": 1, "name": "c",
+    }  # fmt: skip
+    for stream in ("I", "W", "I"):
+        assert isinstance(plain.create(stream, "c", **config), bytes)
+    # Otherwise the name ends in eight letters of chance.
+    body = json.dumps({"stream_name": "L", "config": config}).encode()
+    theirs, ours = (
+        plain.theirs("$JS.API.CONSUMER.CREATE.L.c", body),
+        plain.ours("$JS.API.CONSUMER.CREATE.L.c", body),
+    )
+    plain.judge.ask(f"$JS.API.CONSUMER.DELETE.L.{plain.last_name}")
+    assert re.sub(rb'"name":"c-\w{8}"', b'"name":"c-FRESHNAM"', theirs) == ours
+
+
+def test_the_identity_of_a_stream_is_a_hash_of_its_age(plain: ConsumerPair) -> None:
+    created = json.loads(plain.judge.ask("$JS.API.STREAM.INFO.L"))["created"]
+    body = json.dumps({"stream_name": "L", "config": {"direct": True, "deliver_subject": "to"}}).encode()
+    headers = b"NATS/1.0\r\nNats-Stream-Identity: other\r\n\r\n"
+    answer = plain.judge.ask("$JS.API.CONSUMER.CREATE.L.c", body, headers)
+    expected = api_errors.CONSUMER_STREAM_IDENTITY_MISMATCH(msg=account_hash(created))
+    assert json.loads(answer)["error"] == expected.as_dict()
 
 
 RANDOM_VALUES: dict[str, list] = {
