@@ -21,6 +21,7 @@ cdef class StreamHost(StreamReads):
         readonly list ticking  # called with the wall clock every 50 ms
         dict calls  # number -> callable(errno)
         object cleaning  # log_cleaning.LogCleaning
+        object failure_lines  # failure_lines.FailureLines
         uint64_t staged_size  # bytes of all stages
         uint64_t full_since_ns  # the lane has been nearly full since then; 0: it is not
         uint64_t wall_offset_ns

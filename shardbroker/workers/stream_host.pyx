@@ -47,6 +47,7 @@ from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_STR
 from shardbroker.workers.session cimport Session
 
 from shardbroker.jetstream import api_errors
+from shardbroker.workers.failure_lines import FailureLines
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pwrite(int fd, const void *buffer, size_t size, long offset)
@@ -76,6 +77,7 @@ cdef class StreamHost(StreamReads):
         self.lane = lane
         self.log_table = <uint8_t *> log_table_address
         self.log = log
+        self.failure_lines = FailureLines(log)
         self.hosted = []
         self.by_row = {}
         self.dirty = []
@@ -288,9 +290,7 @@ cdef class StreamHost(StreamReads):
         """The first frame of a stream that could not be stored: drop everything behind what is stored."""
         cdef Stream stream = hosted.stream
         reason = os.strerror(status - STATUS_ERRNO) if status > STATUS_ERRNO else f"status {status}"
-        self.log.error(
-            f"JetStream: stream {stream.config.name}: a write failed ({reason}); what is not stored is refused"
-        )
+        self.failure_lines.tell(stream.config.name, reason, self.now_ns)
         self.fail_staged(hosted, status)
         stream.drop_overlay()
         if stream.frames_in_flight:
@@ -325,7 +325,10 @@ cdef class StreamHost(StreamReads):
             if entry.kind == TRAILER_CALL:
                 call = self.calls.pop(entry.sequence, None)
                 if call is not None:
-                    call(0 if status == STATUS_STORED else max(1, <int> status - STATUS_ERRNO))
+                    try:
+                        call(0 if status == STATUS_STORED else max(1, <int> status - STATUS_ERRNO))
+                    except Exception as failure:
+                        self.tell_failure("an answer", failure)
             elif status != STATUS_STORED:
                 if error is None:
                     error = self.failure_text(hosted, status)
