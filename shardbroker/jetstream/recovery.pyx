@@ -32,6 +32,7 @@ cdef class StateSink(LogSink):
     cdef readonly dict notes  # kind -> bytes of the last FRAME_NOTE
     cdef readonly uint64_t lost
     cdef public list losses
+    cdef set erased  # sequences of records that were overwritten, until the frame that deletes them is seen
     cdef readonly uint64_t last_id_sequence  # of the last message with an id; 0: none
 
     def __init__(self, StreamState state, uint64_t now_ns, progress=None):
@@ -43,6 +44,7 @@ cdef class StateSink(LogSink):
         self.schedules = []
         self.notes = {}
         self.losses = []
+        self.erased = set()
 
     cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
         cdef int outcome
@@ -63,10 +65,15 @@ cdef class StateSink(LogSink):
         self.state.apply_other(frame, body)
         if frame.kind == FRAME_NOTE and frame.body_size >= 8:
             self.keep_note(<const uint32_t *> body, frame.body_size)
-        if frame.kind == FRAME_DELETE and self.losses:
+        if frame.kind == FRAME_DELETE and (self.losses or self.erased):
             self.forgive(<const uint64_t *> body, frame.body_size // 16)
         self.state.applied_index = frame.index
         return 0
+
+    cdef int on_erased(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
+        # It counts until the frame that deleted it comes: what it has pushed out of the stream stays out.
+        self.erased.add(record.sequence)
+        return self.on_record(frame, record, position)
 
     cdef int keep_note(self, const uint32_t *body, uint32_t size) except -1:
         cdef const uint8_t *text = <const uint8_t *> (body + 2)
@@ -79,6 +86,9 @@ cdef class StateSink(LogSink):
         cdef uint64_t i
         for i in range(count):
             self.losses = without_deleted(self.losses, runs[2 * i], runs[2 * i] + runs[2 * i + 1] - 1)
+            self.erased = {
+                sequence for sequence in self.erased if not 0 <= sequence - runs[2 * i] < runs[2 * i + 1]
+            }
         self.state.lost = sum(last - first + 1 for first, last, _ in self.losses if last >= first > 0)
         return 0
 
@@ -99,6 +109,11 @@ cdef class StateSink(LogSink):
 
     def finish(self, uint64_t last_sequence, uint64_t end_position):
         """The scan is done: sequences up to `last_sequence` were given; the log ends at `end_position`."""
+        for sequence in sorted(self.erased):
+            # Zeros, and nobody has deleted it: the disk did that.
+            if self.state.messages.get(sequence) != NULL:
+                self.state.remove_message(sequence)
+                self.on_lost(sequence, sequence, "the record was overwritten with zeros")
         self.state.replaying = False
         self.state.messages.skip_to(last_sequence)
         if self.state.segment_count:

@@ -64,6 +64,17 @@ cdef enum:
     LOG_ENDS = 4
 
 
+cdef bint is_erased(const RecordHead *record) noexcept nogil:
+    """Whether a record that fits has zeros where its headers and payload were."""
+    cdef const uint8_t *at = <const uint8_t *> record + RECORD_HEAD_SIZE + record.subject_size
+    cdef const uint8_t *end = <const uint8_t *> record + record.size
+    while at < end:
+        if at[0]:
+            return False
+        at += 1
+    return True
+
+
 cdef class LogScan:
     """One reading of one log. `segments` are (base by name, path), in any order.
 
@@ -310,7 +321,11 @@ cdef class LogScan:
                     # Its size is right if the body's checksum is, which covers all in order.
                     if proven:
                         step = record.size
-                        if relocated:
+                        if is_erased(record) and (relocated or record.sequence == expected):
+                            self.sink.on_erased(head, record, position + FRAME_HEAD_SIZE + at)
+                            good_count += 1
+                            expected = record.sequence + 1
+                        elif relocated:
                             self.tell_lost(record.sequence, record.sequence, reason)
                             good_count += 1
                 else:

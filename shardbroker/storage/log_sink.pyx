@@ -17,6 +17,9 @@ cdef class LogSink:
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1:
         return 0
 
+    cdef int on_erased(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1:
+        return self.on_lost(record.sequence, record.sequence, "an overwritten record")
+
     cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:
         return 0
 

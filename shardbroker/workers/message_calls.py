@@ -64,7 +64,7 @@ def message_delete(request: "Request") -> None:
         try:
             place = js.host.position_of(entry.hosted, wish.seq)
         except StorageError:
-            place = (0, 0, 0)  # it cannot be read, but it can be removed
+            place = (0, 0, 0, 0)  # it cannot be read, but it can be removed
         if place is None:
             raise _absent(entry, wish.seq)
 
@@ -90,9 +90,14 @@ def _absent(entry: "StreamEntry", sequence: int) -> ApiError:
     return api_errors.STREAM_MSG_DELETE_FAILED(err=reason)
 
 
-def _erase(js, entry, segment: int, position: int, size: int) -> None:
-    """Overwrite everything of a record but its head. Its removal is durable already."""
-    start, count = position + _RECORD_HEAD_SIZE, size - _RECORD_HEAD_SIZE
+def _erase(js, entry, segment: int, position: int, size: int, subject_size: int) -> None:
+    """Overwrite headers and payload of a record with zeros. Its removal is durable already.
+
+    Head and subject stay: whoever reads the log back must know that there was a message, and how large it was,
+    or it would bring back what this message has pushed out of the stream.
+    """
+    start = position + _RECORD_HEAD_SIZE + subject_size
+    count = size - _RECORD_HEAD_SIZE - subject_size
     if entry.config.storage == "memory":
         js.host.erase_memory(entry.hosted, start, count)
     else:

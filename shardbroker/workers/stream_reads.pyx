@@ -149,7 +149,7 @@ cdef class StreamReads(ServiceRequests):
         return sequence
 
     def position_of(self, Hosted hosted, uint64_t sequence):
-        """(segment base, log position, record size) of a message, or None."""
+        """(segment base, log position, record size, subject size) of a message, or None."""
         cdef const RecordHead *record = self.find_record(hosted, sequence)
         cdef MessageEntry *entry
         cdef SegmentInfo *segment
@@ -157,7 +157,7 @@ cdef class StreamReads(ServiceRequests):
             return None
         entry = hosted.stream.state.messages.get(sequence)
         segment = hosted.stream.state.segment_of(entry.position)
-        return segment.base if segment != NULL else 0, entry.position, record.size
+        return segment.base if segment != NULL else 0, entry.position, record.size, record.subject_size
 
     def first_time_ns(self, Hosted hosted):
         """Exact time of the first message; 0 when there is none."""
