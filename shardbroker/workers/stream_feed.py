@@ -71,8 +71,7 @@ class Feed:
         self.granted, self.granted_size = wish["granted"], wish["granted_size"]
         self.next = wish["from"]  # lowest sequence that was not looked at
         self.last = 0  # last sequence sent
-        self.is_over = False
-        self._entry = entry
+        self.entry = entry
         self._deliver = wish["deliver"].encode()
         self._filters = [one.encode() for one in wish["filters"]]
         self._heads: dict[bytes, int] = {}  # filter -> its first message that was not sent; 0: none so far
@@ -81,7 +80,7 @@ class Feed:
 
     def run(self, js: "JetStream", deadline_ns: int) -> int:
         """Send what there is; when there is more to be sent (``JOB_...``)."""
-        host, hosted = js.host, self._entry.hosted
+        host, hosted = js.host, self.entry.hosted
         while self.sent < self.granted and self.sent_size < self.granted_size:
             sequence = self._following()
             if sequence == 0:
@@ -92,7 +91,7 @@ class Feed:
                 except ColdRead:
                     return JOB_SOON
                 except StorageError as error:
-                    js.log.error(f"JetStream: stream {self._entry.name}: {error}")
+                    js.log.error(f"JetStream: stream {self.entry.name}: {error}")
                     message = None
                 self.next = sequence + 1
                 if message is not None:
@@ -103,7 +102,7 @@ class Feed:
 
     def _following(self) -> int:
         """The next message for this follower; 0 when there is none, -1 when the search is not at its end."""
-        state = self._entry.hosted.stream.state
+        state = self.entry.hosted.stream.state
         last = state.messages.last
         if self.next > last:
             return 0
@@ -131,21 +130,21 @@ class Feed:
         self.sent_size += len(block) + len(payload)
         self.sent_ns = js.host.wall_ns()
         self.last = sequence
-        pending = self._entry.hosted.stream.state.messages.last - sequence
+        pending = self.entry.hosted.stream.state.messages.last - sequence
         if pending and self._filters and self._following() == 0:
             pending = 0
         reply = self._reply_head + b"%d.%d.%d.%d" % (sequence, self.sent, time_ns, pending)
-        js.host.send(self._entry.hosted.account, self._deliver, payload, block, reply, subject)
+        js.host.send(self.entry.hosted.account, self._deliver, payload, block, reply, subject)
 
     def beat(self, js: "JetStream", now_ns: int) -> None:
         """Once a second without messages: how far the stream and this feed are."""
         self.sent_ns = now_ns
-        last = self._entry.hosted.stream.state.messages.last
+        last = self.entry.hosted.stream.state.messages.last
         block = b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %d\r\nNats-Last-Stream: %d\r\n\r\n" % (
             self.sent,
             last,
         )
-        js.host.send(self._entry.hosted.account, self._deliver, b"", block)
+        js.host.send(self.entry.hosted.account, self._deliver, b"", block)
 
 
 class StreamFeeds:
@@ -198,6 +197,7 @@ class FeedDesk:
         self._js = js
         self._feeds: dict[str, Feed] = {}
         self._streams: dict[str, StreamFeeds] = {}  # id of a feed -> the feeds of its stream
+        self._of_stream: dict[object, StreamFeeds] = {}  # by Hosted
         index = js.host.new_call_target(CONTROL_ACCOUNT, self._control)
         js.host.subscribe(None, SERVICE_CALL, control_subject(js.worker_index), CONTROL_ACCOUNT, index)
         js.host.ticking.append(self._tick)
@@ -245,11 +245,10 @@ class FeedDesk:
         wish["from"] = max(wish["from"], first, 1)
         feed = Feed(entry, wish, js.host.wall_ns())
         self._feeds[feed.id] = feed
-        if hosted.followers is None:
-            feeds = StreamFeeds(js, entry)
+        feeds = self._of_stream.get(hosted)
+        if feeds is None:
+            feeds = self._of_stream[hosted] = StreamFeeds(js, entry)
             hosted.followers = feeds.call
-        else:
-            feeds = hosted.followers.__self__
         feeds.feeds.append(feed)
         self._streams[feed.id] = feeds
         self.tell(
@@ -276,16 +275,15 @@ class FeedDesk:
 
     def end_stream(self, hosted) -> None:
         """The stream goes: its followers are told."""
-        if hosted.followers is None:
-            return
-        for feed in list(hosted.followers.__self__.feeds):
+        feeds = self._of_stream.pop(hosted, None)
+        hosted.followers = None
+        for feed in list(feeds.feeds) if feeds is not None else ():
             self._end(feed.id)
             self.tell(feed.worker, {"kind": "gone", "id": feed.id})
-        hosted.followers = None
 
     def _tick(self, now_ns: int) -> None:
         for feed in list(self._feeds.values()):
-            if now_ns - feed.heard_ns > SILENCE_MAX_NS or feed._entry.hosted is None:
+            if now_ns - feed.heard_ns > SILENCE_MAX_NS or feed.entry.hosted is None:
                 self._end(feed.id)
             elif now_ns - feed.sent_ns > HEARTBEAT_NS:
                 feed.beat(self._js, now_ns)

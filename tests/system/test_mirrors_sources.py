@@ -88,6 +88,7 @@ def test_whoever_dies_nothing_is_lost_or_doubled(tmp_path):
     origin = name_on(0, workers, "O")
     mirrors = [name_on(worker, workers, "M") for worker in (0, 1)]
     sources = [name_on(worker, workers, "S") for worker in (0, 2)]
+    small = name_on(1, workers, "L")
     with BrokerProcess(workers=workers, jetstream="true", store_dir=tmp_path) as broker:
         client = MirrorClient.of(broker)
         client.create(origin, subjects=["o.>"], allow_direct=True)
@@ -95,6 +96,7 @@ def test_whoever_dies_nothing_is_lost_or_doubled(tmp_path):
             client.create(name, mirror={"name": origin}, allow_direct=True)
         for name in sources:
             client.create(name, sources=[{"name": origin}], allow_direct=True)
+        client.create(small, sources=[{"name": origin}], max_msgs=1)
         victims = ["writer", 0, 1, 2, "writer", 0]
         sent = 0
         while sent < 20_000:
@@ -116,6 +118,10 @@ def test_whoever_dies_nothing_is_lost_or_doubled(tmp_path):
             here = client.contents(name)
             assert origins(here) == [one.sequence for one in there]
             assert bare(here) == bare(there)
+        # Of what a limit has removed the sequences tell: each message has had one.
+        wait_for(client, small, len(there))
+        time.sleep(0.2)
+        assert client.last_sequence(small) == len(there)
 
 
 def kill(broker: BrokerProcess, victim: str | int) -> None:
