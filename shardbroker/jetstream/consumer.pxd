@@ -87,6 +87,11 @@ cdef class Consumer:
         uint64_t count_at
         uint64_t count_end
         uint64_t counted_below
+        # what the last delta said, see consumer_notes.pyx
+        uint64_t noted_position
+        uint64_t noted_consumer_sequence
+        uint64_t noted_floor_stream
+        uint64_t noted_floor_consumer
 
     # --- delivering
     # What is to be sent next: redeliveries that are due, then new messages. False: nothing, see `standstill`.
@@ -121,6 +126,7 @@ cdef class Consumer:
     # --- private
     cdef bint next_redelivery(self, Delivery *out) noexcept
     cdef uint64_t next_new(self) noexcept
+    cdef uint64_t start_of(self, config, uint64_t start_sequence)
     cdef bint counts(self, uint64_t sequence, SubjectEntry *subject) noexcept
     cdef uint64_t deadline(self, uint64_t deliveries, uint64_t now_ns) noexcept
     cdef void finish(self, uint32_t entry, bint by_client) noexcept
@@ -129,4 +135,5 @@ cdef class Consumer:
     cdef void note_finished(self, uint64_t sequence) noexcept
     cdef void ack_all(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept
     cdef bint count_subjects(self, uint32_t most) noexcept
+    cdef void count_subject(self, const SubjectEntry *subject) noexcept
     cdef bint count_messages(self, uint32_t most) noexcept

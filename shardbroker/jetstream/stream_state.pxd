@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from shardbroker.jetstream.dedupe_window cimport DedupeWindow
 from shardbroker.jetstream.expiry_heap cimport ExpiryHeap
 from shardbroker.jetstream.message_table cimport MessageEntry, MessageTable
+from shardbroker.jetstream.stream_watcher cimport StreamWatcher
 from shardbroker.jetstream.subject_table cimport SubjectEntry, SubjectTable
 from shardbroker.storage.frame cimport DedupeEntry, FrameHead, RecordHead
 
@@ -47,7 +48,7 @@ cdef class StreamState:
         uint32_t segment_count
         uint32_t segment_capacity
         readonly list expired_subjects  # subjects that owe a delete marker
-        object on_removed  # called with (sequence) when set: consumers and schedules want to know
+        StreamWatcher watcher  # told of what is stored and removed; None: nobody asks
         bint replaying  # the log is read at start: ids enter the window as well
         uint64_t replay_now_ns
 

@@ -128,6 +128,8 @@ cdef class StreamState:
         subject.count += 1
         if subject.pending_count:
             subject.pending_count -= 1
+        if self.watcher is not None:
+            self.watcher.stored(sequence, subject)
         self.last_time_ns = record.time_ns
         if self.messages.count == 1:
             self.first_time_ns = record.time_ns
@@ -295,6 +297,8 @@ cdef class StreamState:
         cdef SubjectEntry *subject = &self.subjects.entries[entry.subject_id]
         cdef SegmentInfo *segment = self.segment_of(entry.position)
         cdef uint64_t size = entry.size & SIZE_MASK, previous
+        if self.watcher is not None:
+            self.watcher.removing(sequence, subject)
         self.bytes -= size
         if subject.leaving_count:
             subject.leaving_count -= 1
@@ -323,8 +327,6 @@ cdef class StreamState:
         if sequence == self.messages.first:
             self.first_time_ns = 0
         self.messages.remove(sequence)
-        if self.on_removed is not None:
-            self.on_removed(sequence)
 
     cdef uint64_t following(self, MessageEntry *entry, uint64_t sequence) noexcept:
         """The next message on the same subject, which is there."""
@@ -366,7 +368,7 @@ cdef class StreamState:
         cdef uint32_t i
         cdef uint64_t left, sequence, bound = below if below else self.messages.last + 1
         if size == 0:
-            if keep == 0 and bound > self.messages.last and self.on_removed is None:
+            if keep == 0 and bound > self.messages.last:
                 self.clear_all()
                 return
             while self.messages.count > keep and self.messages.first < bound:
@@ -394,6 +396,8 @@ cdef class StreamState:
     cdef void clear_all(self) noexcept:
         """Everything goes at once."""
         cdef uint32_t i
+        if self.watcher is not None:
+            self.watcher.cleared()
         self.messages.clear(self.messages.last + 1)
         self.subjects.clear()
         self.expiries.clear()
