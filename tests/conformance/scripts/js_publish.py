@@ -230,7 +230,7 @@ SCRIPTS: list[JetStreamScript] = [
         "capture of everything",
         make("N", subjects=[">"], no_ack=True),
         pub("some.thing", b"x", silent=True),
-        get("N", last_by_subj="some.thing"),
+        api("STREAM.PURGE.N", {"filter": "some.thing"}),
     ),
     script(
         "first sequence",
