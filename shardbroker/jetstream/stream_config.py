@@ -49,6 +49,8 @@ from shardbroker.jetstream.strict_json import (
 REQUIRED_LEVEL_KEY = "_nats.req.level"
 SERVER_VERSION_KEY = "_nats.ver"
 SERVER_LEVEL_KEY = "_nats.level"
+#: Of shardbroker alone: what it makes of a wish to compress.
+COMPRESSION_KEY = "_shardbroker.compression"
 
 _FIELDS = {
     "name": STRING,
@@ -224,7 +226,7 @@ class StreamConfig:
 
 def without_answer_keys(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """A copy without the keys that are added to answers."""
-    answer_keys = (SERVER_VERSION_KEY, SERVER_LEVEL_KEY)
+    answer_keys = (SERVER_VERSION_KEY, SERVER_LEVEL_KEY, COMPRESSION_KEY)
     return {key: value for key, value in (metadata or {}).items() if key not in answer_keys}
 
 
