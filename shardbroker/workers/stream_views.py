@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import api_types
+from shardbroker.jetstream.stream_config import COMPRESSION_KEY
 from shardbroker.version import NATS_VERSION
 
 if TYPE_CHECKING:
@@ -64,8 +65,11 @@ def info_of(
     if entry.hosted is not None:
         details = entry.hosted.details
         flows = {"mirror": details.mirror_info(), "sources": details.source_infos()}
+    config = entry.config.to_json_dict(NATS_VERSION if with_version else None)
+    if with_version and entry.config.compression != "none":
+        config["metadata"] = {**config["metadata"], COMPRESSION_KEY: "accepted, stored uncompressed"}
     return api_types.stream_info(
-        config=entry.config.to_json_dict(NATS_VERSION if with_version else None),
+        config=config,
         created=entry.created,
         state=state_of(js, entry, subjects=subjects, deleted=deleted),
         now=time.time_ns(),
