@@ -21,6 +21,7 @@ cdef class StreamLog:
     cdef readonly uint64_t capacity  # bytes of frames it holds
     cdef uint64_t capacity_min  # of the first segment
     cdef uint64_t capacity_max
+    cdef public bint cramped  # the disk had no room for a segment: the next one is small
 
     cdef FrameHead *seal(self, StagedFrame *frame, uint64_t last_sequence, uint64_t now_ns, uint8_t *place) noexcept
     cdef void choose_segment(self, uint64_t frame_size) noexcept

@@ -1,7 +1,8 @@
 """Builds frames in their final form: head, body, checksums, place in the log.
 
 Segments grow with the stream, 64 KiB, 1, 8 and 64 MiB: an empty stream is small on disk, a busy one has few
-files. A frame never spans two segments.
+files. A frame never spans two segments. When the disk had no room for a segment, growth begins anew: the room
+that is left, or comes back, is used in small pieces.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -45,8 +46,9 @@ cdef class StreamLog:
         cdef uint64_t size
         if self.capacity and self.position + frame_size <= self.segment + self.capacity:
             return
-        if self.capacity == 0:
+        if self.capacity == 0 or self.cramped:
             size = self.capacity_min
+            self.cramped = False
         else:
             size = min(max(self.capacity, self.capacity_min) * GROWTH, self.capacity_max)
             if self.capacity == self.capacity_min and self.capacity_min == 64 << 10:

@@ -18,7 +18,7 @@ publish is answered with error 10167 (STORAGE section 1).
 import os
 from collections import deque
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EDQUOT, EINTR, ENOSPC, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -293,6 +293,7 @@ cdef class StreamHost(StreamReads):
         self.failure_lines.tell(stream.config.name, reason, self.now_ns)
         self.fail_staged(hosted, status)
         stream.drop_overlay()
+        stream.log.cramped = status == STATUS_ERRNO + ENOSPC or status == STATUS_ERRNO + EDQUOT
         if stream.frames_in_flight:
             stream.failed = True
 
@@ -494,6 +495,7 @@ cdef class StreamHost(StreamReads):
         if not hosted.stream.in_dirty:
             self.mark_dirty(hosted)
             self.staged_size += hosted.stream.stage.size
+        self.pressing = True  # commit() follows in the next turn
 
     def call_number(self, call):
         """A number under which `call(errno)` waits for a frame (Stream.stage_frame); errno 0: it is stored."""
@@ -536,6 +538,7 @@ cdef class StreamHost(StreamReads):
             entry.kind = TRAILER_CALL
             entry.sequence = self.call_number(call)
         self.lane.commit(record)
+        self.pressing = True  # shown to the writer in the next turn, which is not to wait for the clock
         return True
 
     def write_figures(self, Hosted hosted):
