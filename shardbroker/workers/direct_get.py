@@ -60,7 +60,11 @@ class _Answer:
     def _single(self) -> None:
         wish = self._wish
         sequence = self._js.host.find(
-            self._hosted, wish.seq, wish.last_by_subj.encode(), wish.next_by_subj.encode(), wish.start_time or 0
+            self._hosted,
+            wish.seq,
+            wish.last_by_subj.encode(),
+            wish.next_by_subj.encode(),
+            wish.start_time or 0,
         )
         message = self._message(sequence) if sequence else None
         if message is None:

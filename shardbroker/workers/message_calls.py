@@ -26,7 +26,11 @@ def message_get(request: "Request") -> None:
 
     def read(_errno: int) -> None:
         sequence = js.host.find(
-            entry.hosted, wish.seq, wish.last_by_subj.encode(), wish.next_by_subj.encode(), wish.start_time or 0
+            entry.hosted,
+            wish.seq,
+            wish.last_by_subj.encode(),
+            wish.next_by_subj.encode(),
+            wish.start_time or 0,
         )
         try:
             message = js.host.message(entry.hosted, sequence) if sequence else None
@@ -50,7 +54,7 @@ def message_get(request: "Request") -> None:
 
 
 def message_delete(request: "Request") -> None:
-    """STREAM.MSG.DELETE: durable before the answer; unless ``no_erase`` its bytes are overwritten soon after."""
+    """STREAM.MSG.DELETE: durable before the answer; unless ``no_erase`` its bytes are overwritten soon."""
     entry = request.entry()
     wish = api_requests.read_message_delete(request.payload)
     js = request.api.js
@@ -93,8 +97,8 @@ def _absent(entry: "StreamEntry", sequence: int) -> ApiError:
 def _erase(js, entry, segment: int, position: int, size: int, subject_size: int) -> None:
     """Overwrite headers and payload of a record with zeros. Its removal is durable already.
 
-    Head and subject stay: whoever reads the log back must know that there was a message, and how large it was,
-    or it would bring back what this message has pushed out of the stream.
+    Head and subject stay: whoever reads the log back must know that there was a message, and how large it
+    was, or it would bring back what this message has pushed out of the stream.
     """
     start = position + _RECORD_HEAD_SIZE + subject_size
     count = size - _RECORD_HEAD_SIZE - subject_size

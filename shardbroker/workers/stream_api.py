@@ -1,9 +1,9 @@
 """The JetStream API in a worker: requests come in, answers go out.
 
-Every worker hears every request on ``$JS.API.>``; the one that holds the slot of the stream named in it answers,
-also when there is no such stream, and the one that holds the account's slot answers for the account. Requests
-about a stream wait until what the stream has accepted before them is stored and applied, so that a client sees
-its own publishes. Answers and errors: spec pages 02 and 05; compared with nats-server by tests/conformance.
+Every worker hears every request; the one that holds the slot of the stream named in it answers, also when
+there is no such stream, and the one that holds the account's slot answers for the account. Requests about a
+stream wait until what the stream has accepted before them is stored and applied, so that a client sees its
+own publishes. Answers and errors: spec pages 02 and 05; compared with nats-server by tests/conformance.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,14 @@ from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.header_block import get as header
 from shardbroker.version import NATS_VERSION
-from shardbroker.workers import account_calls, consumer_calls, message_calls, restores, snapshots, stream_calls
+from shardbroker.workers import (
+    account_calls,
+    consumer_calls,
+    message_calls,
+    restores,
+    snapshots,
+    stream_calls,
+)
 from shardbroker.workers.direct_get import answer_direct
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ _AUDIT_TYPE = "io.nats.jetstream.advisory.v1.api_audit"
 
 @dataclass(slots=True)
 class Request:
-    """One request, and who answers it. ``account`` is the number in subscriptions, ``account_name`` its name."""
+    """One request, and who answers it. ``account`` is a number, as in subscriptions."""
 
     api: "StreamApi"
     kind: str

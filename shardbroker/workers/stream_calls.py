@@ -33,7 +33,6 @@ def create(request: "Request") -> None:
 def _granted(request: "Request", body: dict, fds: list[int]) -> None:
     from shardbroker.workers.jetstream import api_error_of, entry_of
 
-    js = request.api.js
     error = api_error_of(body)
     if error is not None:
         raise error
@@ -231,9 +230,7 @@ def info(request: "Request") -> None:
         shown = info_of(
             js, entry, leader=js.server_name, with_version=True, subjects=subjects, deleted=deleted
         )
-        request.answer(
-            api_types.stream_info_answer(shown, subjects_total=total, subjects_offset=wish.offset)
-        )
+        request.answer(api_types.stream_info_answer(shown, subjects_total=total, subjects_offset=wish.offset))
 
     js.host.when_applied(entry.hosted, request.later(show))
 
