@@ -8,6 +8,7 @@ from shardbroker.jetstream.stream cimport Stream
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
 from shardbroker.shm.append_lane cimport LaneProducer, LaneRecord
+from shardbroker.workers.consumer_service cimport ConsumerService
 from shardbroker.workers.hosted cimport Hosted
 from shardbroker.workers.stream_reads cimport StreamReads
 
@@ -21,7 +22,9 @@ cdef class StreamHost(StreamReads):
         readonly list ticking  # called with the wall clock every 50 ms
         dict calls  # number -> callable(errno)
         object cleaning  # log_cleaning.LogCleaning
+        ConsumerService consumers
         object failure_lines  # failure_lines.FailureLines
+        Py_ssize_t upkeep_next  # index of the stream that was looked after last
         uint64_t staged_size  # bytes of all stages
         uint64_t full_since_ns  # the lane has been nearly full since then; 0: it is not
         uint64_t wall_offset_ns
@@ -31,6 +34,7 @@ cdef class StreamHost(StreamReads):
         readonly uint64_t refused  # publishes refused because the lane was full
 
     cdef bint take_publish(self, Hosted hosted, PublishView *view, DeliveryTarget *publisher) noexcept
+    cdef int append_dirty(self) except -1
     cdef int drain(self) except -1
     cdef int finish_record(self, LaneRecord *record) except -1
     cdef int answer_all(self, Hosted hosted, const uint8_t *trailer, uint32_t size, uint32_t status) except -1

@@ -30,6 +30,7 @@ from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
 from shardbroker.shm.append_lane cimport (
     LANE_FRAME,
+    LANE_NO_SYNC,
     LANE_RECORD_SIZE,
     LANE_RELEASE,
     LANE_SYNC,
@@ -42,8 +43,9 @@ from shardbroker.shm.append_lane cimport (
 )
 from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64, wall_clock_ns
 from shardbroker.shm.offsets cimport LOG_FIGURES_START, LOG_ROW_SIZE, PRESSURE_CELLS
-from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, padded
-from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_STREAM, Hosted
+from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, FRAME_NOTE, padded
+from shardbroker.workers.consumer_service cimport ConsumerService
+from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_NEXT, SERVICE_STREAM, Hosted
 from shardbroker.workers.session cimport Session
 
 from shardbroker.jetstream import api_errors
@@ -63,6 +65,8 @@ cdef enum:
     PAUSE_NS = 2_000_000
     EARLY_SIZE = 32 << 10  # bytes staged that are worth a sync of their own when the disk is idle
     RECORD_OVERHEAD = 512  # bytes of heads and trailer that one publish may add to the lane
+    UPKEEP_MIN = 32  # streams looked after in one tick, if there are so many
+    TICKS_PER_SECOND = 20
     RELEASES_PER_TICK = 8
 
 cdef bytes TOO_MANY_BLOCK = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
@@ -90,6 +94,7 @@ cdef class StreamHost(StreamReads):
         self.requests = deque()
         self.cold = []
         self.jobs = []
+        self.consumers = ConsumerService()
         self.next_number = 1
         self.wall_offset_ns = wall_clock_ns()
         self.now_ns = 0
@@ -106,6 +111,10 @@ cdef class StreamHost(StreamReads):
         """Who gives room back in the middle of logs (log_cleaning.LogCleaning)."""
         self.cleaning = cleaning
 
+    def set_consumers(self, ConsumerService consumers not None):
+        """Who runs the consumers of these streams."""
+        self.consumers = consumers
+
     def wall_ns(self):
         """Wall clock, as of this turn."""
         return self.now_ns + self.wall_offset_ns if self.now_ns else wall_clock_ns()
@@ -118,6 +127,9 @@ cdef class StreamHost(StreamReads):
         if target.service == SERVICE_STREAM:
             hosted = <Hosted> self.hosted[target.service_index]
             return self.take_publish(hosted, view, publisher)
+        if target.service >= SERVICE_NEXT:
+            self.consumers.take(target, view)
+            return True
         if target.service == SERVICE_DIRECT:
             hosted = <Hosted> self.hosted[target.service_index]
             if self.take_direct(hosted, view):
@@ -164,7 +176,8 @@ cdef class StreamHost(StreamReads):
     cdef void commit_early(self) noexcept:
         """The writer has nothing to do: let it begin with what there is, while the rest is still being read."""
         try:
-            self.commit()
+            self.append_dirty()
+            self.lane.publish()
         except BaseException as error:  # a bug of ours: the worker ends with it
             self.session.failure = error
 
@@ -293,6 +306,7 @@ cdef class StreamHost(StreamReads):
         self.failure_lines.tell(stream.config.name, reason, self.now_ns)
         self.fail_staged(hosted, status)
         stream.drop_overlay()
+        self.consumers.failed(hosted)
         stream.log.cramped = status == STATUS_ERRNO + ENOSPC or status == STATUS_ERRNO + EDQUOT
         if stream.frames_in_flight:
             stream.failed = True
@@ -354,7 +368,16 @@ cdef class StreamHost(StreamReads):
         return hosted.stream.error_text(api_errors.STREAM_STORE_FAILED(err=f"the message is not stored: {reason}"))
 
     cdef int commit(self) except -1:
-        """Move staged frames into the lane (or into memory), and show them to the writer."""
+        """Move staged frames into the lane (or into memory), let consumers send, and show all to the writer."""
+        self.append_dirty()
+        if self.consumers.deliver(self.now_ns + self.wall_offset_ns):
+            self.pressing = True
+        self.append_dirty()
+        self.lane.publish()
+        return 0
+
+    cdef int append_dirty(self) except -1:
+        """Move staged frames into the lane (or into memory)."""
         cdef Hosted hosted
         if self.dirty:
             waiting = []
@@ -364,7 +387,6 @@ cdef class StreamHost(StreamReads):
                 else:
                     waiting.append(hosted)
             self.dirty = waiting
-        self.lane.publish()
         return 0
 
     cdef int append_staged(self, Hosted hosted) except -1:
@@ -398,6 +420,8 @@ cdef class StreamHost(StreamReads):
         record.log_id = stream.log.log_id
         record.row = stream.row
         record.flags = hosted.flags
+        if frame.kind == FRAME_NOTE and frame.trailer_size == 0:
+            record.flags |= LANE_NO_SYNC  # nobody waits for it: it becomes durable with what follows
         record.body_size = <uint32_t> size
         record.trailer_size = <uint32_t> frame.trailer_size
         record.term = stream.log.term
@@ -448,8 +472,6 @@ cdef class StreamHost(StreamReads):
             self.frame = larger
             self.frame_size = size
         return self.frame
-
-    # --- sending ----------------------------------------------------------------------------------------
 
     # --- streams ----------------------------------------------------------------------------------------
 
@@ -567,6 +589,8 @@ cdef class StreamHost(StreamReads):
         if not hosted.touched:
             hosted.touched = True
             self.touched.append(hosted)
+        if hosted.attached and not hosted.has_changed:
+            self.consumers.changed(hosted)
         if hosted.followers is not None:
             hosted.followers()
 
@@ -588,6 +612,7 @@ cdef class StreamHost(StreamReads):
         store_relaxed_u64(cell + 5, stream.state.last_time_ns)
         store_relaxed_u64(cell + 6, stream.state.subjects.count)
         store_relaxed_u64(cell + 7, stream.state.deleted_count())
+        store_relaxed_u64(cell + 8, len(hosted.attached))
         store_relaxed_u64(cell + 9, stream.state.applied_index)
         store_relaxed_u64(cell + 10, stream.state.log_bytes())
         store_relaxed_u64(cell + 11, stream.state.lost)
@@ -598,9 +623,15 @@ cdef class StreamHost(StreamReads):
     cdef int tick(self, uint64_t now_ns) except -1:
         """Expire what is past its time, give dead segments back."""
         cdef Hosted hosted
+        cdef Py_ssize_t count = len(self.hosted), left
         self.now_ns = now_ns
         self.wall_offset_ns = wall_clock_ns() - now_ns
-        for hosted in self.hosted:
+        # Each stream once a second at least, a share of them each time.
+        left = min(count, max(<Py_ssize_t> UPKEEP_MIN, count // TICKS_PER_SECOND + 1))
+        while left:
+            left -= 1
+            self.upkeep_next = (self.upkeep_next + 1) % count
+            hosted = <Hosted> self.hosted[self.upkeep_next]
             if hosted is not None and not hosted.stream.closing:
                 self.expire(hosted)
                 self.release_dead(hosted)
@@ -609,6 +640,7 @@ cdef class StreamHost(StreamReads):
         for hosted in self.touched:
             self.note_figures(hosted)
         self.touched.clear()
+        self.consumers.tick(now_ns + self.wall_offset_ns)
         for ticking in self.ticking:
             try:
                 ticking(now_ns + self.wall_offset_ns)
@@ -635,6 +667,8 @@ cdef class StreamHost(StreamReads):
                 segment.last_id_ns
                 and segment.last_id_ns + stream.state.duplicate_window_ns > self.now_ns + self.wall_offset_ns
             ):
+                break
+            if hosted.attached and not self.consumers.releasable(hosted, segment.end):
                 break
             if hosted.memory:
                 fallocate(
