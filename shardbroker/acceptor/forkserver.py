@@ -27,6 +27,8 @@ from shardbroker.control.forkserver_preload import ACCEPTOR_PID
 from shardbroker.shm.region import SHARED_MEMORY_DIRECTORY
 
 _PRELOAD = ("shardbroker.control.forkserver_preload", "shardbroker.workers.process")
+#: With JetStream: loaded once, here, and not by each worker.
+_PRELOAD_JETSTREAM = ("shardbroker.workers.jetstream", "shardbroker.streamwriter.process")
 
 _PROGRAM = """\
 import sys
@@ -39,9 +41,13 @@ main({listener}, {alive}, {preload!r})
 
 
 class Forkserver:
-    """Starts at construction; ``start_worker`` makes processes, and a new forkserver if the old one died."""
+    """Starts at construction; ``start_worker`` makes processes, and a new forkserver if the old one died.
 
-    def __init__(self) -> None:
+    ``jetstream``: workers will need it. A wrong guess costs time and nothing else.
+    """
+
+    def __init__(self, *, jetstream: bool = False) -> None:
+        self._preload = [*_PRELOAD, *(_PRELOAD_JETSTREAM if jetstream else ())]
         self._pid = 0
         self._address_fd = -1
         self._alive_fd = -1
@@ -88,7 +94,7 @@ class Forkserver:
             listener.listen()
             alive_read, self._alive_fd = os.pipe()
             program = _PROGRAM.format(
-                path=sys.path, listener=listener.fileno(), alive=alive_read, preload=list(_PRELOAD)
+                path=sys.path, listener=listener.fileno(), alive=alive_read, preload=self._preload
             )
             os.set_inheritable(listener.fileno(), True)
             os.set_inheritable(alive_read, True)

@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         return inspect(arguments[1:])
     # Before anything is parsed or imported: it takes longest to boot, and boots on another core meanwhile.
     # A guess: if the arguments turn out to be wrong, it ends with us.
-    forkserver = Forkserver() if looks_like_serving(arguments) else None
+    forkserver = None
+    if looks_like_serving(arguments):
+        forkserver = Forkserver(jetstream=asks_for_jetstream(arguments))
     try:
         return run(arguments, program, forkserver)
     except UsageError as error:
@@ -71,6 +73,11 @@ def tell(text: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
+
+
+def asks_for_jetstream(arguments: list[str]) -> bool:
+    """Whether some argument looks like the flag for it."""
+    return any(argument.lstrip("-").partition("=")[0] in ("js", "jetstream") for argument in arguments)
 
 
 def looks_like_serving(arguments: list[str]) -> bool:
