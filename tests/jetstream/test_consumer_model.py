@@ -1,9 +1,9 @@
-"""Consumers against a model of lists: whatever happens, both stand at the same place, and nobody gets stuck.
+"""Consumers against a model of lists: whatever happens, both stand at the same place, and nobody is stuck.
 
-Hypothesis draws what happens to a stream with two consumers: messages come, expire at a limit, are deleted and
-purged; they are delivered, acknowledged, refused, delayed, terminated, forgotten; consumers are paused, reset,
-filtered otherwise and restarted from their notes. After each step everything a consumer says of itself is
-compared, and what may be removed from an interest stream.
+Hypothesis draws what happens to a stream with two consumers: messages come, go at a limit, are deleted and
+purged; they are delivered, acknowledged, refused, delayed, terminated, forgotten; consumers are paused,
+reset, filtered otherwise and restarted from their notes. After each step everything a consumer says of
+itself is compared, and what may be removed from an interest stream.
 
 CONSUMER_SEQUENCES (default 2000) says how many sequences are tried: 200000 is the long run.
 """

@@ -1,7 +1,7 @@
-"""What a consumer does, in as few words as possible: lists that are searched, nothing that is kept up to date.
+"""What a consumer does, in as few words as possible: lists that are searched, nothing kept up to date.
 
-The judge of shardbroker/jetstream/consumer.pyx. Nothing here is fast, and every number is worked out anew from the
-messages, so that it can be compared with numbers that are kept.
+The judge of shardbroker/jetstream/consumer.pyx. Nothing here is fast, and every number is worked out anew
+from the messages, so that it can be compared with numbers that are kept.
 """
 
 from dataclasses import dataclass, field
