@@ -26,7 +26,7 @@ class StorageError(ShardbrokerError):
 
 
 class ColdRead(StorageError):
-    """What is asked for must come from the disk, and the asker did not want to wait: ask again in a moment."""
+    """What is asked for must come from disk, and the asker did not want to wait: ask again in a moment."""
 
 
 class ProtocolError(ShardbrokerError):

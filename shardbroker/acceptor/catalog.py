@@ -74,9 +74,7 @@ class AccountStreams:
         return None if entry is None or entry.state in (RESERVED, ABANDONED) else entry.config
 
     def has_overlap(self, subjects: Sequence[str], except_name: str) -> bool:
-        return any(
-            name != except_name for subject in subjects for _, name in self.subjects.overlaps(subject)
-        )
+        return any(name != except_name for subject in subjects for _, name in self.subjects.overlaps(subject))
 
     def stream_count(self, except_name: str) -> int:
         return len(self.entries) - (except_name in self.entries)
@@ -144,10 +142,17 @@ class Catalog:
         return entry
 
     def create(
-        self, account: str, name: str, config: StreamConfig, pedantic: bool, *, now_ns: int, seed: int,
+        self,
+        account: str,
+        name: str,
+        config: StreamConfig,
+        pedantic: bool,
+        *,
+        now_ns: int,
+        seed: int,
         restore: bool = False,
     ) -> tuple[Entry, bool]:
-        """Grant a new stream: (entry, True), or the equal one that exists: (entry, False). Raises ApiError."""  # fmt: skip
+        """Grant a new stream: (entry, True), or an equal one that exists: (entry, False). Raises ApiError."""
         streams = self.account(account)
         entry = streams.entries.get(name)
         if entry is not None and entry.state == DAMAGED:
@@ -179,9 +184,7 @@ class Catalog:
         entry = streams.entries.get(name)
         if entry is not None and entry.state == DAMAGED:
             raise api_errors.STREAM_OFFLINE_REASON(err=entry.reason)
-        checked = check_update(
-            name, config, streams.limits, streams, pedantic=pedantic, consumers=consumers
-        )
+        checked = check_update(name, config, streams.limits, streams, pedantic=pedantic, consumers=consumers)
         assert entry is not None
         if entry.pending_config is not None:
             raise api_errors.STREAM_UPDATE(err="another update of this stream is being written")
@@ -220,7 +223,8 @@ class Catalog:
             return None
         streams = self.account(entry.account)
         del streams.entries[entry.name]
-        for subject in {*(entry.config.subjects or ()), *((entry.pending_config or entry.config).subjects or ())}:
+        current, pending = entry.config, entry.pending_config or entry.config
+        for subject in {*(current.subjects or ()), *(pending.subjects or ())}:
             streams.subjects.remove(subject, entry.name)
         self._free_rows.append(entry.row)
         return entry

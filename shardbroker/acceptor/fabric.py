@@ -204,9 +204,7 @@ class Fabric:
 
     def _create_lanes(self) -> None:
         """Append lanes outlive their workers: a successor answers for what its predecessor sent."""
-        self.lanes = [
-            Region.create(layout.RING_DATA + self.lane_size) for _ in range(self.worker_count)
-        ]
+        self.lanes = [Region.create(layout.RING_DATA + self.lane_size) for _ in range(self.worker_count)]
         self.log_table = Region.create(limits.log_rows_max * layout.LOG_ROW_SIZE)
         self._log_cells = memoryview(self.log_table.map()).cast("Q")
         self.writer_doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

@@ -1,6 +1,6 @@
 """JetStream in the acceptor: the catalog's voice.
 
-Workers ask (StreamAsk), the catalog decides, all workers hear (StreamNews). A new stream is made in this order:
+Workers ask (StreamAsk), the catalog decides, all workers hear (StreamNews). The order of a new stream:
 
 1. its owner asks ``create``: name, subjects and limits are granted, a log id and a row are given;
 2. the owner has the stream-writer make the log, durably;
@@ -41,7 +41,13 @@ class JetStream:
     """``owner_of(account, name)`` gives a worker's index."""
 
     def __init__(
-        self, fabric: Fabric, workers: list[Worker], writer: StreamWriter, options: Options, log: Log, owner_of
+        self,
+        fabric: Fabric,
+        workers: list[Worker],
+        writer: StreamWriter,
+        options: Options,
+        log: Log,
+        owner_of,
     ):
         self.writer = writer
         self.ready = False
@@ -114,7 +120,8 @@ class JetStream:
         per_second = 1_000_000 // max(1, self.probe_us)
         mode = "commit (acknowledged when it is on disk)"
         if not self._options.sync_commit:
-            mode = f"interval (acknowledged before it is on disk, synced every {self._options.sync_interval_s:g}s)"
+            every = f"{self._options.sync_interval_s:g}s"
+            mode = f"interval (acknowledged before it is on disk, synced every {every})"
         self._log.info("Starting JetStream")
         self._log.info(f"  Store Directory: {self.store_path}")
         self._log.info(f"  Max Memory:      {self.memory_max}")
@@ -159,8 +166,9 @@ class JetStream:
             for storage, is_full in full.items():
                 if is_full:
                     self._log.warn(
-                        f"JetStream: all {storage} streams together hold {held[storage]} bytes, which is all "
-                        f"they may: publishes are refused until room is made, or --max_{storage}_store is raised"
+                        f"JetStream: all {storage} streams together hold {held[storage]} bytes, which is "
+                        "all they may: publishes are refused until room is made, or "
+                        f"--max_{storage}_store is raised"
                     )
             for worker in self._workers:
                 worker.send(StreamNews("full", full))

@@ -177,9 +177,7 @@ class Broker:
         from shardbroker.acceptor.stream_writer import StreamWriter
         from shardbroker.shm.slot_table import stream_slot
 
-        writer = StreamWriter(
-            self.loop, self.log, self.options, self.fabric, self.forkserver, run_writer
-        )
+        writer = StreamWriter(self.loop, self.log, self.options, self.fabric, self.forkserver, run_writer)
         jetstream = JetStream(
             self.fabric,
             self.workers,

@@ -250,8 +250,8 @@ class StreamAttach:
 @dataclass(frozen=True, slots=True)
 class StreamNews:
     """The catalog of streams has changed. ``kind``: "put" (a stream is there, or its configuration is new;
-    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has its
-    streams), "full" (whether memory and file streams hold all they may), "end", or "abandoned" (half of a
+    descriptor: its memory, if it is a memory stream and the worker owns it), "gone", "up" (a successor has
+    its streams), "full" (whether memory and file streams hold all they may), "end", or "abandoned" (half of a
     restored stream, for its owner to remove)."""
 
     kind: str
@@ -260,7 +260,7 @@ class StreamNews:
 
 @dataclass(frozen=True, slots=True)
 class StreamAsk:
-    """A worker asks the catalog; StreamReply with the same ``request`` follows. Kinds: acceptor/jetstream.py."""
+    """A worker asks the catalog; a StreamReply with its ``request`` follows. Kinds: acceptor/jetstream.py."""
 
     request: int
     kind: str

@@ -1,8 +1,8 @@
 """The bytes of snapshots and deltas of a consumer.
 
 Numbers are groups of seven bits, the lowest first, the top bit says that more follow. Sequences and times are
-written as the difference to the one before, sign in the lowest bit: a run of deliveries costs three bytes each.
-The bytes come back from a disk: the reader stops at their end, and says whether it ever had to.
+written as the difference to the one before, sign in the lowest bit: a run of deliveries costs three bytes
+each. The bytes come back from a disk: the reader stops at their end, and says whether it ever had to.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -9,7 +9,7 @@ from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, RecordHead
 
 cdef uint32_t write_time(uint8_t *place, uint64_t time_ns) noexcept nogil:
     """RFC 3339 with nanoseconds, trailing zeros cut, UTC; at most 30 bytes."""
-    # Days to civil date: Howard Hinnant, "chrono-compatible low-level date algorithms", section civil_from_days.
+    # Days to civil date: Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
     cdef uint64_t seconds = time_ns // 1_000_000_000, fraction = time_ns % 1_000_000_000
     cdef uint64_t day = seconds // 86400 + 719468, second = seconds % 86400
     cdef uint64_t era = day // 146097, of_era = day % 146097

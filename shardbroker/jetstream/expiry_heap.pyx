@@ -1,4 +1,4 @@
-"""A binary heap by time. Messages that go earlier are not taken out: whoever pops one looks whether it is there."""
+"""A binary heap by time. Messages that go earlier stay in it: whoever pops one looks whether it is there."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free

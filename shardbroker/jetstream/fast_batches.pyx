@@ -56,7 +56,7 @@ cdef class FastBatch:
 
 cdef bint read_reply(const unsigned char *reply, Py_ssize_t size, Py_ssize_t *id_start, Py_ssize_t *id_end,
                      uint64_t *sequence, int *operation, bint *gap_ok) noexcept nogil:
-    """Read `<prefix>.<batch>.<flow>.<gap>.<sequence>.<operation>.$FI` from its end; False if it is unusual."""
+    """Read `<prefix>.<batch>.<flow>.<gap>.<sequence>.<operation>.$FI` from its end; False: it is unusual."""
     cdef Py_ssize_t at = size - 6, end
     cdef uint64_t unit = 1
     if at < 12 or reply[at] != 46 or not 48 <= reply[at + 1] <= 52:

@@ -1,4 +1,4 @@
-"""Where each message of a stream lies: sequence -> position in the log, size, subject, next on that subject."""
+"""Where a stream's messages lie: sequence -> position in the log, size, subject, next on that subject."""
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t

@@ -39,7 +39,7 @@ cdef class MessageTable:
         return &block.entries[sequence & 255]
 
     cdef uint64_t time_of(self, uint64_t sequence) noexcept:
-        """Wall clock time in ns, exact to the millisecond, never later than the true one; 0 without a message."""
+        """Wall clock time in ns, exact to the millisecond, never later than the true one; 0: no message."""
         cdef MessageEntry *entry = self.get(sequence)
         if entry == NULL:
             return 0
@@ -48,7 +48,7 @@ cdef class MessageTable:
         )
 
     cdef MessageEntry *append(self, uint64_t sequence, uint64_t time_ns) noexcept:
-        """The entry of a new message, above all others; NULL when memory is exhausted. `position` is to be set."""
+        """The entry of a new message, above all others; NULL: no memory left. `position` is to be set."""
         cdef uint64_t number = sequence >> 8, age, capacity
         cdef MessageBlock *block
         cdef MessageBlock **grown

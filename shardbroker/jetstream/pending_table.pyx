@@ -1,13 +1,14 @@
 """The table of pending deliveries of one consumer.
 
-Entries stand in one array and never move; an open-addressing table finds them by sequence, and links go through
-them twice: in the order of sequences (which is the order of first deliveries, so that its head is the ack
-floor), and through the place where an entry waits.
+Entries stand in one array and never move; an open-addressing table finds them by sequence, and links go
+through them twice: in the order of sequences (which is the order of first deliveries, so that its head is
+the ack floor), and through the place where an entry waits.
 
 Deadlines: nearly all entries wait equally long, so their deadlines rise with time and a list is enough. A
-deadline goes to the end of the lane whose last one is the closest before it: four lanes take an ack wait, a
-back-off of three steps, or naks with a few delays. What fits nowhere goes into a heap that knows its members'
-places, so that an acknowledgement takes its entry out at once: nothing stale remains, whatever the rate.
+deadline goes to the end of the lane whose last one is the closest before it: four lanes take an ack wait,
+a back-off of three steps, or naks with a few delays. What fits nowhere goes into a heap that knows its
+members' places, so that an acknowledgement takes its entry out at once: nothing stale remains, whatever
+the rate.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

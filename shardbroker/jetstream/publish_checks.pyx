@@ -1,11 +1,11 @@
 """Which publishes a stream accepts: every check, in nats-server's order, with its error.
 
 There are two orders. A message of its own is checked for duplicates late, so that wrong expectations are told
-even for one that came before. A message of a batch (atomic or fast) goes the way that clustered publishes go in
-nats-server: duplicates first, then what depends on other messages. Both are made of the same checks.
+even for one that came before. A message of a batch (atomic or fast) goes the way that clustered publishes go
+in nats-server: duplicates first, then what depends on other messages. Both are made of the same checks.
 
-`batch` is None, or what an atomic batch has changed so far (atomic_batches.Changes): expectations hold against
-the state before the batch, and may not be about what it wrote itself.
+`batch` is None, or what an atomic batch has changed so far (atomic_batches.Changes): expectations hold
+against the state before the batch, and may not be about what it wrote itself.
 
 Checks depend on what is given out, committed or not: every answer leaves after what it depends on is stored.
 Source: spec 03 sections 3, 7, 8 and 10; orders and texts were seen with nats-server 2.15.1.
@@ -427,8 +427,9 @@ cdef class PublishChecks:
     cdef uint64_t floor_ahead(self) noexcept:
         """All messages below this sequence will be gone: rollups of everything, and the limits of the stream.
 
-        Not exact as long as messages are in flight that remove a message for two reasons (limits of stream and
-        subject), or one another by max_bytes: then it is rather too low, and a check sees what is about to go.
+        Not exact as long as messages are in flight that remove a message for two reasons (limits of stream
+        and subject), or one another by max_bytes: then it is rather too low, and a check sees what is about
+        to go.
         """
         cdef uint64_t sequence = self.state.messages.first, used = self.state.bytes + self.pending_bytes
         cdef uint64_t messages = self.messages_ahead()

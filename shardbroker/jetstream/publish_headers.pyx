@@ -1,7 +1,7 @@
 """Reads the headers of spec 03 section 3 out of a header block.
 
-Names are compared exactly, the first of equal names counts, blanks before the value are skipped: nats-server's
-getHeader does the same. Nothing is copied: values are ranges of the block.
+Names are compared exactly, the first of equal names counts, blanks before the value are skipped:
+nats-server's getHeader does the same. Nothing is copied: values are ranges of the block.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

@@ -1,10 +1,10 @@
 """How much a push consumer may send before its client says that it has read.
 
-The window begins at a sixteenth of its limit and doubles with each answer (spec 04 section 6, nats-server 2.15).
-Once more than half of it is outstanding, a flow control request follows the message that made it so: the answer
-stands for all bytes that were sent before the request, and for what goes out behind it once the window is full.
-Delivery stops while more than the window is outstanding. Heartbeats carry the subject of an open request, so
-that a client that missed it can still answer.
+The window begins at a sixteenth of its limit and doubles with each answer (spec 04 section 6, nats-server
+2.15). Once more than half of it is outstanding, a flow control request follows the message that made it
+so: the answer stands for all bytes that were sent before the request, and for what goes out behind it once
+the window is full. Delivery stops while more than the window is outstanding. Heartbeats carry the subject
+of an open request, so that a client that missed it can still answer.
 """
 
 from libc.stdint cimport uint64_t

@@ -61,7 +61,9 @@ cdef class StreamFace:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def offer(self, bytes subject, bytes reply, bytes block, bytes payload, uint64_t now_ns, uint32_t account=0):
+    def offer(
+        self, bytes subject, bytes reply, bytes block, bytes payload, uint64_t now_ns, uint32_t account=0
+    ):
         """Publish. Nothing is answered before `commit`."""
         cdef Proposal proposal
         proposal.subject = subject

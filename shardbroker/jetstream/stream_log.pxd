@@ -23,7 +23,9 @@ cdef class StreamLog:
     cdef uint64_t capacity_max
     cdef public bint cramped  # the disk had no room for a segment: the next one is small
 
-    cdef FrameHead *seal(self, StagedFrame *frame, uint64_t last_sequence, uint64_t now_ns, uint8_t *place) noexcept
+    cdef FrameHead *seal(
+        self, StagedFrame *frame, uint64_t last_sequence, uint64_t now_ns, uint8_t *place
+    ) noexcept
     cdef void choose_segment(self, uint64_t frame_size) noexcept
     cdef void stored(self, const FrameHead *head, uint64_t position) noexcept
     cdef void rewind(self) noexcept

@@ -16,7 +16,7 @@ cdef enum:
 
 
 cdef class StreamLog:
-    """A log that goes on behind a frame: `index`, `position` and `previous_crc` are that frame's (0: none)."""
+    """A log that goes on behind a frame: `index`, `position`, `previous_crc` are that frame's (0: none)."""
 
     def __cinit__(
         self,
@@ -61,7 +61,9 @@ cdef class StreamLog:
         if self.capacity:
             self.capacity = max(self.position - self.segment, <uint64_t> 1)
 
-    cdef FrameHead *seal(self, StagedFrame *frame, uint64_t last_sequence, uint64_t now_ns, uint8_t *place) noexcept:
+    cdef FrameHead *seal(
+        self, StagedFrame *frame, uint64_t last_sequence, uint64_t now_ns, uint8_t *place
+    ) noexcept:
         """Write a staged frame to `place` (FRAME_HEAD_SIZE + body_size bytes) as the next of the log.
 
         `segment`, `capacity` and `position - size` say afterwards where it goes.

@@ -1,15 +1,17 @@
 """The queue of pull requests of one consumer (spec 04 sections 7 and 8).
 
-Requests are served in turn, one message each. take() says who gets the next message; requests that may not have
-it end on the way, with a status each, or are passed over. The caller knows the interest in replies: it asks
-lost_interest() for those that nobody listens to and takes again.
+Requests are served in turn, one message each. take() says who gets the next message; requests that may not
+have it end on the way, with a status each, or are passed over. The caller knows the interest in replies:
+it asks lost_interest() for those that nobody listens to and takes again.
 
-Priority groups. overflow: a request that names thresholds is passed over until one is reached. pinned_client:
-the first request without an id makes its client the pinned one; from then on only requests with that id are
-served, those without wait, those with another end. The pin is lost after `priority_timeout` without a request
-from its client. prioritized: requests are ordered by priority, then by arrival.
+Priority groups. overflow: a request that names thresholds is passed over until one is reached.
+pinned_client: the first request without an id makes its client the pinned one; from then on only requests
+with that id are served, those without wait, those with another end. The pin is lost after
+`priority_timeout` without a request from its client. prioritized: requests are ordered by priority, then
+by arrival.
 
-A request without heartbeats that finds the queue full is told so; one with heartbeats notices by their absence.
+A request without heartbeats that finds the queue full is told so; one with heartbeats notices by their
+absence.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

@@ -1,6 +1,8 @@
-"""While the owner of streams is being replaced, publishers to their subjects wait, instead of hearing that nobody
-responds. The interest of a stream belongs to its slot, not to the process that holds it; that process comes
-back within a second, and what was parked goes on. It is bounded: after `until_ns` things are as they look.
+"""While the owner of streams is being replaced, publishers to their subjects wait.
+
+Otherwise they would hear that nobody responds. The interest of a stream belongs to its slot, not to the
+process that holds it; that process comes back within a second, and what was parked goes on. It is bounded:
+after `until_ns` things are as they look.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -82,7 +82,9 @@ cdef class RouterOwner:
     cdef void on_exhausted(self, Subscription *subscription) noexcept
     cdef void on_output_due(self) noexcept
     cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept
-    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept
+    cdef bint on_service(
+        self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher
+    ) noexcept
 
 @cython.final
 cdef class Router(FrameHandler):

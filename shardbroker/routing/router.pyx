@@ -99,7 +99,9 @@ cdef class RouterOwner:
     cdef void on_traced(self, DeliveryTarget *target, const uint8_t *line, uint64_t size) noexcept:
         """A message went into an outbox; `line` begins with its control line."""
 
-    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept:
+    cdef bint on_service(
+        self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher
+    ) noexcept:
         """A message for a target of the owner's own (a stream, the JetStream API); whether it was taken."""
         return False
 

@@ -1,14 +1,15 @@
 """The way of frames from the owner of streams to the stream-writer, and of the writer's word back.
 
-One lane a worker, apart from the broadcast ring, so that a slow disk never holds core traffic. A lane record is
-a LaneRecord, the bytes it carries, and a *trailer*: what the owner needs to answer for the record later (reply
-subjects). The trailer is never stored; it is in the lane so that a successor can answer for a dead owner.
+One lane a worker, apart from the broadcast ring, so that a slow disk never holds core traffic. A lane record
+is a LaneRecord, the bytes it carries, and a *trailer*: what the owner needs to answer for the record later
+(reply subjects). The trailer is never stored; it is in the lane so that a successor can answer for a dead
+owner.
 
     released <= answered <= processed <= head,  head - released <= size
 
-The writer sets `status` in each record, then moves `processed`; the owner answers, and moves `released` once the
-answers are visible to others: a successor answers what its predecessor cannot have. So an answer may come twice,
-and never not at all.
+The writer sets `status` in each record, then moves `processed`; the owner answers, and moves `released` once
+the answers are visible to others: a successor answers what its predecessor cannot have. So an answer may come
+twice, and never not at all.
 """
 
 cimport cython

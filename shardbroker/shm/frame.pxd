@@ -43,7 +43,8 @@ cdef struct FrameHeader:
     int32_t header_size  # NATS header block in bytes, -1: none
     uint32_t account
     uint32_t publisher  # low half of the publisher's CID, for back-pressure
-    uint32_t shown_size  # bytes; not 0: the body is `subject SP shown SP [reply SP] ...`, receivers see `shown`
+    # Not 0: the body is `subject SP shown SP [reply SP] ...`, and receivers see `shown`.
+    uint32_t shown_size  # bytes
 
 cdef struct QueuePick:
     uint64_t queue_hash

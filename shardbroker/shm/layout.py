@@ -40,8 +40,8 @@ lines of their own:
     0       header: row count u32, closed row count u32, next closed u64
     4096    rows of CONNECTION_ROW_SIZE bytes, then closed rows of the same shape
 
-**Append lane** (one per worker, kept over the generations of its slot): owner -> stream-writer, one producer, one
-consumer. A record stays in place until its owner has answered for it, so a successor can answer too.
+**Append lane** (one per worker, kept over the generations of its slot): owner -> stream-writer, one producer,
+one consumer. A record stays in place until its owner has answered for it, so a successor can answer too.
 
     0       head u64: published by the owner            alone on its line, like the next two
     64      processed u64: the writer has stored (or refused) everything before it, and said so in the records
@@ -50,9 +50,9 @@ consumer. A record stays in place until its owner has answered for it, so a succ
 
 **Log table** (one): a row of 256 bytes for each log, by the row number its catalog entry has.
 
-    +0      written by the stream-writer: log id u32, term u32, durable index u64, durable position u64, crc of the last
-            durable frame u32, errno of the last failure u32, syncs u64, frames u64, bytes u64,
-            stored index u64 (taken from the owner; after `durable` it is only in the page cache)
+    +0      written by the stream-writer: log id u32, term u32, durable index u64, durable position u64,
+            crc of the last durable frame u32, errno of the last failure u32, syncs u64, frames u64,
+            bytes u64, stored index u64 (taken from the owner; after `durable` it is only in the page cache)
     +64     written by the owner, named in LOG_FIGURES: what LIST, INFO and /jsz show
 
 Checklist: change anything here -> raise LAYOUT_VERSION, and change shm/offsets.pxd in the same commit (a

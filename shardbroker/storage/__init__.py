@@ -1,1 +1,1 @@
-"""The durable log: frames, segment files, metadata slots, recovery. Floor 1: knows neither rings nor streams."""
+"""The durable log: frames, segment files, metadata slots, recovery. Floor 1: knows no rings, no streams."""

@@ -1,4 +1,4 @@
-"""Frames and records: the bytes of a log, as they lie in the append lane, in segment files and in memory streams.
+"""Frames and records: the bytes of a log, as they lie in the append lane, in segments and in memory streams.
 
     segment file:   SegmentHeader (64 bytes), frame, frame, ..., zeros or leftovers of an earlier use
     frame:          FrameHead (64 bytes), body (a multiple of 8 bytes)
@@ -25,7 +25,7 @@ cdef enum:
     FRAME_DELETE = 2  # body: u64 sequence, u64 count (a run), repeated; those messages are gone
     FRAME_PURGE = 3  # body: PurgeBody, then the filter subject (may be empty), padded
     FRAME_CHECKPOINT = 4  # body: CheckpointBody, then runs of deleted sequences like FRAME_DELETE
-    FRAME_RELOCATED = 5  # records that were in the log before and moved to its end (cleaning); no new sequences
+    FRAME_RELOCATED = 5  # records of the log that moved to its end (cleaning); no new sequences
     FRAME_DEDUPE = 6  # body: DedupeEntry, repeated: message ids whose records were dropped at the head
     FRAME_BATCH = 7  # like FRAME_MESSAGES, one part of an atomic batch that is not committed yet
     FRAME_BATCH_COMMIT = 8  # like FRAME_MESSAGES, the last part: the batch counts from here

@@ -16,8 +16,8 @@ cdef class LogSink:
     cdef int on_record(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1
     # A frame without records; `position` is that of its head, the body is right.
     cdef int on_frame(self, const FrameHead *frame, const uint8_t *body, uint64_t position) except -1
-    # A record that was overwritten on purpose after its message was deleted: its head and subject are there, the
-    # rest is zeros. A FRAME_DELETE must follow; without one it is rot after all.
+    # A record that was overwritten on purpose after its message was deleted: its head and subject are there,
+    # the rest is zeros. A FRAME_DELETE must follow; without one it is rot after all.
     cdef int on_erased(self, const FrameHead *frame, const RecordHead *record, uint64_t position) except -1
     # Sequences that were given and cannot be read. (0, 0): frames that are not messages, or nobody knows.
     # (n, 0): from n on, and nobody knows how far.

@@ -221,7 +221,9 @@ class JetStream:
         for note in opened.notes:
             self.log.warn(f"JetStream: stream {entry.name}: {note}")
         for first, last, reason in opened.losses:
-            self.log.error(f"JetStream: stream {entry.name}: lost sequences {first} to {last or '?'}: {reason}")
+            self.log.error(
+                f"JetStream: stream {entry.name}: lost sequences {first} to {last or '?'}: {reason}"
+            )
         self.serve(entry, opened.hosted)
         entry.hosted.details.lost = opened.losses
         for base in opened.leftovers:
@@ -314,7 +316,6 @@ class JetStream:
 
         body = {"type": kind, "id": new_event_id(), "timestamp": format_time(time.time_ns()), **fields}
         self.host.send(account, target, encode(body))
-
 
     def api_totals(self) -> tuple[int, int]:
         """Requests and errors of the API in all workers."""

@@ -1,11 +1,12 @@
 """Giving room back that removed messages take in the middle of a log.
 
 A log only loses whole segments at its head. A stream that keeps old messages among many removed ones (a
-key-value bucket with some keys that never change) would hold its oldest segment for ever. So when more than half
-of a log is dead, what lives in its first segment is written once more at the end of the log, as frames of their
-own kind (FRAME_RELOCATED); the segment is then empty and goes the usual way. Nothing is rewritten in place and no
-file is swapped, so there is no crash to think of but that of an ordinary append; what lives is copied at most
-once for each time the log doubles. Log-structured file systems clean like this (Rosenblum and Ousterhout, 1991).
+key-value bucket with some keys that never change) would hold its oldest segment for ever. So when more than
+half of a log is dead, what lives in its first segment is written once more at the end of the log, as frames
+of their own kind (FRAME_RELOCATED); the segment is then empty and goes the usual way. Nothing is rewritten in
+place and no file is swapped, so there is no crash to think of but that of an ordinary append; what lives is
+copied at most once for each time the log doubles. Log-structured file systems clean like this (Rosenblum and
+Ousterhout, 1991).
 
 Lost: compacting segments in a process of its own, with a manifest that swaps them. It needs a second way to
 change a log, and another process that reads what the owner has just removed.
@@ -87,7 +88,7 @@ cdef class LogCleaning:
         return sequence <= state.messages.last
 
     cdef uint64_t copy(self, Hosted hosted, uint64_t sequence) except? 0:
-        """Stage a copy of a record; its size, 0 when it cannot be read (it stays where it is, and is told)."""
+        """Stage a copy of a record; its size, 0: it cannot be read (it stays where it is, and is told)."""
         cdef const RecordHead *record
         cdef uint8_t *place
         try:

@@ -1,8 +1,9 @@
 """Reading back, without mmap: a cold page would stall the loop unseen, a bad sector would be SIGBUS.
 
 A record is read with preadv2(RWF_NOWAIT). What is not in the page cache is read again, waiting; or, where the
-asker can come again, the kernel is told to fetch it and ColdRead is raised, so that a slow disk holds up nobody
-else. Everything that comes from a file is checked before it is handed out: no wrong byte is ever served.
+asker can come again, the kernel is told to fetch it and ColdRead is raised, so that a slow disk holds up
+nobody else. Everything that comes from a file is checked before it is handed out: no wrong byte is ever
+served.
 """
 
 import os
@@ -35,7 +36,7 @@ cdef enum:
 
 
 cdef class LogReader:
-    """`directory` holds the log's segments; or `memory_fd` is a memory stream's memory (kept open by the caller)."""
+    """`directory` holds the log's segments; or `memory_fd` is a stream's memory (kept open by the caller)."""
 
     def __cinit__(self, str directory, int memory_fd=-1):
         self.directory = directory
@@ -127,5 +128,6 @@ cdef class LogReader:
                 if got >= 0 or errno != EINTR:
                     break
         if got < 0:
-            raise StorageError(f"{self.directory}: cannot read at log position {position}: {os.strerror(errno)}")
+            reason = os.strerror(errno)
+            raise StorageError(f"{self.directory}: cannot read at log position {position}: {reason}")
         return <uint64_t> got

@@ -10,7 +10,7 @@ from shardbroker.routing.router cimport PublishView
 
 
 cdef class ServiceOutput(Services):
-    """Publishes through the worker's router. Nothing here waits: what finds no room overflows (router.pyx)."""
+    """Publishes through the worker's router. Nothing here waits: what finds no room overflows (router)."""
 
     def __dealloc__(self):
         free(self.scratch)
@@ -60,9 +60,15 @@ cdef class ServiceOutput(Services):
         self.router.publish_own(&view)
 
     def send(
-        self, uint32_t account, bytes subject, bytes payload, bytes block=b"", bytes reply=b"", bytes shown=b""
+        self,
+        uint32_t account,
+        bytes subject,
+        bytes payload,
+        bytes block=b"",
+        bytes reply=b"",
+        bytes shown=b"",
     ):
-        """Publish a message of our own; True when somebody gets it. `shown`: the subject that receivers see."""
+        """Publish a message of our own; True when somebody gets it. `shown`: the subject receivers see."""
         cdef PublishView view
         cdef bytes tail
         if reply:

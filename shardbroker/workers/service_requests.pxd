@@ -16,4 +16,6 @@ cdef class ServiceRequests(ServiceSubscriptions):
     cdef readonly list hosted  # Hosted or None, by index
 
     cdef void look_at_cold(self, uint64_t now_ns) noexcept
-    cdef void queue_request(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept
+    cdef void queue_request(
+        self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher
+    ) noexcept

@@ -1,7 +1,7 @@
 """Requests that Python code answers: the JetStream API, and what callables have subscribed to.
 
-They are copied as they come in and answered at the start of the next turn, a limited number a turn. Longer work
-(a snapshot, a restore) is a job: a callable that does a little each turn until it says that it is done.
+They are copied as they come in and answered at the start of the next turn, a limited number a turn. Longer
+work (a snapshot, a restore) is a job: a callable that does a little each turn until it says that it is done.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -24,10 +24,14 @@ cdef class ServiceRequests(ServiceSubscriptions):
         """Who handles API requests: called with (account, subject, reply, headers, payload, cid or 0)."""
         self.api = api
 
-    cdef void queue_request(self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher) noexcept:
+    cdef void queue_request(
+        self, DeliveryTarget *target, PublishView *view, DeliveryTarget *publisher
+    ) noexcept:
         """Copy a request for the Python side, which answers it at the start of the next turn."""
         cdef uint32_t header_size = <uint32_t> view.header_size if view.header_size > 0 else 0
-        cdef bytes subject = view.tail[: view.shown_size] if view.shown_size else view.subject[: view.subject_size]
+        cdef bytes subject = (
+            view.tail[: view.shown_size] if view.shown_size else view.subject[: view.subject_size]
+        )
         if len(self.requests) >= REQUESTS_MAX:
             self.router.statistics.drops += 1
             return
@@ -91,9 +95,11 @@ cdef class ServiceRequests(ServiceSubscriptions):
         self.log.error(f"JetStream: {what} failed: {type(error).__name__}: {error} in {trace}")
 
     def run_later(self, job):
-        """Call `job()` once a turn, from the next one on: JOB_PRESSES when the turn after it should come at
-        once, JOB_SOON when it may take a millisecond, JOB_WAITS when it may take a tick, anything else when it
-        is done."""
+        """Call `job()` once a turn, from the next one on. It returns what it wishes.
+
+        JOB_PRESSES when the turn after it should come at once, JOB_SOON when it may take a millisecond,
+        JOB_WAITS when it may take a tick, anything else when it is done.
+        """
         self.jobs.append(job)
         self.pressing = True
 

@@ -79,7 +79,9 @@ cdef class Ownership(RouterOwner):
             end += 1
         self.session.tracer.outgoing(client_label(<Client *> target), line[:end])
 
-    cdef bint on_service(self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher) noexcept:
+    cdef bint on_service(
+        self, Subscription *subscription, PublishView *view, DeliveryTarget *publisher
+    ) noexcept:
         return self.session.services.take(subscription.target, view, publisher)
 
     cdef void on_exhausted(self, Subscription *subscription) noexcept:

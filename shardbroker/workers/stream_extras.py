@@ -1,4 +1,4 @@
-"""What hangs on a stream besides its log: special publishes, republish, delete markers, mirrors and sources."""
+"""What hangs on a stream besides its log: special publishes, republish, delete markers, mirrors, sources."""
 
 from typing import TYPE_CHECKING
 

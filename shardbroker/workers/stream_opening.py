@@ -12,8 +12,8 @@ from shardbroker.storage.disk import Disk
 from shardbroker.storage.layout import LOGS, log_name, segment_base_of
 from shardbroker.storage.log_scan import LogScan
 from shardbroker.storage.watermark import read_watermark
-from shardbroker.workers.log_reader import LogReader
 from shardbroker.workers.hosted import Hosted
+from shardbroker.workers.log_reader import LogReader
 
 #: Memory streams give memory back in pieces of this size.
 MEMORY_SEGMENT_SIZE = 1 << 20
@@ -110,14 +110,13 @@ def open_stored(
     stream = Stream(entry.config, state, log, entry.row, reserved=entry.reserved)
     hosted = Hosted(stream, LogReader(directory), 0, -1, no_sync)
     hosted.notes = sink.notes
-    leftovers = [
-        base for path in result.leftover_paths if (base := segment_base_of(path.rsplit("/", 1)[-1])) is not None
-    ]
+    bases = (segment_base_of(path.rsplit("/", 1)[-1]) for path in result.leftover_paths)
+    leftovers = [base for base in bases if base is not None]
     return Opened(hosted, result.notes, sink.losses, leftovers, sink.schedules)
 
 
 def open_memory(entry: StreamEntry, term: int, memory_fd: int, start: int, now_ns: int) -> Opened:
-    """A memory stream whose owner died: its frames are where they were; ``start`` is the first one's position."""
+    """A memory stream whose owner died: its frames are where they were, the first one at ``start``."""
     state = first_state(entry)
     sink = StateSink(state, now_ns)
     position, index, crc, segment = start, 0, 0, start

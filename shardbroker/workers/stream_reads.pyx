@@ -1,7 +1,7 @@
 """Reading messages of this worker's streams back, and answering direct gets from them.
 
-The two usual forms of a direct get, by sequence and last of a subject, are answered here without a Python object;
-all others in direct_get.py.
+The two usual forms of a direct get, by sequence and last of a subject, are answered here without a Python
+object; all others in direct_get.py.
 """
 
 import os
@@ -26,7 +26,7 @@ cdef class StreamReads(ServiceRequests):
     """Finds records and sends them."""
 
     cdef const RecordHead *find_record(self, Hosted hosted, uint64_t sequence) except? NULL:
-        """The record of a message, valid until the next call; NULL when there is none. Raises StorageError."""
+        """The record of a message, valid until the next call; NULL: there is none. Raises StorageError."""
         cdef MessageEntry *entry = hosted.stream.state.messages.get(sequence)
         cdef SegmentInfo *segment
         if entry == NULL:
@@ -39,7 +39,7 @@ cdef class StreamReads(ServiceRequests):
         )
 
     cdef bint take_direct(self, Hosted hosted, PublishView *view) noexcept:
-        """Answer `{"seq":N}`, or the last message of the subject in the request's subject; False: not that form."""
+        """Answer `{"seq":N}`, or the last of the subject in the request's subject; False: not that form."""
         cdef const uint8_t *text = view.payload
         cdef uint32_t at, size = view.payload_size, prefix
         cdef uint64_t sequence = 0
@@ -47,7 +47,8 @@ cdef class StreamReads(ServiceRequests):
         cdef const RecordHead *record
         if view.reply_size == 0 or view.header_size > 0:
             return False
-        prefix = 20  # $JS.API.DIRECT.GET. and the name, this stream's or that of the one it mirrors, and a dot
+        # $JS.API.DIRECT.GET. and the name, this stream's or that of the one it mirrors, and a dot.
+        prefix = 20
         while prefix < view.subject_size and view.subject[prefix - 1] != 46:
             prefix += 1
         if size == 0:
@@ -140,7 +141,10 @@ cdef class StreamReads(ServiceRequests):
         if start_ns:
             sequence = stream.state.messages.first_since(start_ns)
             # The table's times are exact to the millisecond only.
-            while sequence <= stream.state.messages.last and self.find_record(hosted, sequence).time_ns < start_ns:
+            while (
+                sequence <= stream.state.messages.last
+                and self.find_record(hosted, sequence).time_ns < start_ns
+            ):
                 sequence = stream.state.messages.next_live(sequence + 1)
             if sequence > stream.state.messages.last:
                 return 0

@@ -19,7 +19,9 @@ def test_guess(arguments: list[str], serving: bool) -> None:
     assert looks_like_serving(arguments) is serving
 
 
-@pytest.mark.parametrize("arguments", [["-nope"], ["-c", "x"], ["-n", "a b"], ["-p", "-1", "-l", "/nowhere/log"]])
+@pytest.mark.parametrize(
+    "arguments", [["-nope"], ["-c", "x"], ["-n", "a b"], ["-p", "-1", "-l", "/nowhere/log"]]
+)
 def test_a_wrong_guess_leaves_nothing(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "shardbroker", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -18,8 +18,8 @@ from tests.support.broker_process import REPOSITORY
 
 #: System calls by which the stream-writer changes the store.
 STORAGE_CALLS = (
-    "pwritev,pwrite64,fdatasync,fsync,openat,rename,renameat,renameat2,unlink,unlinkat,fallocate,mkdir,mkdirat,"
-    "rmdir,ftruncate"
+    "pwritev,pwrite64,fdatasync,fsync,openat,rename,renameat,renameat2,unlink,unlinkat,fallocate,mkdir,"
+    "mkdirat,rmdir,ftruncate"
 )
 #: Preloaded into all processes: `SHIM=nosync` makes fdatasync do nothing, `SHIM=short` makes pwritev write at
 #: most 1000 bytes at a time.
