@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer_filter cimport ConsumerFilter
 from shardbroker.jetstream.delta_writer cimport DeltaWriter
+from shardbroker.jetstream.message_count cimport MessageCount
 from shardbroker.jetstream.pending_table cimport PendingTable
 from shardbroker.jetstream.sequence_set cimport SequenceSet
 from shardbroker.jetstream.stream_state cimport StreamState
@@ -58,7 +59,7 @@ cdef class Consumer:
         readonly StreamState state
         ConsumerFilter filter
         PendingTable pending
-        SequenceSet chosen  # last_per_subject: messages up to `chosen_end` that are still to be delivered
+        MessageCount counting
         SequenceSet exhausted  # reached max_deliver and were not acknowledged
         DeltaWriter delta
         readonly AckPolicy policy
@@ -69,7 +70,6 @@ cdef class Consumer:
         readonly uint64_t num_pending  # messages that match and were not delivered; exact once is_counted
         readonly uint64_t num_redelivered
         readonly uint64_t paused_until_ns  # wall clock; 0: not paused
-        uint64_t chosen_end  # 0: no set
         uint64_t max_ack_pending  # 0: no limit, like the next one
         uint64_t max_deliver
         uint64_t ack_wait_ns
@@ -82,11 +82,6 @@ cdef class Consumer:
         uint32_t finished_count
         uint32_t finished_capacity
         readonly list events  # (kind, sequence, consumer sequence, deliveries): EVENT_... of consumer.pyx
-        # counting, see count_on()
-        uint32_t count_phase
-        uint64_t count_at
-        uint64_t count_end
-        uint64_t counted_below
         # what the last delta said, see consumer_notes.pyx
         uint64_t noted_position
         uint64_t noted_consumer_sequence
@@ -105,9 +100,15 @@ cdef class Consumer:
 
     # --- acknowledgements; numbers as the reply subject has them. Wrong and old ones change nothing.
     cdef void ack(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept
+    # delay 0: at once
     cdef void nak(
-        self, uint64_t sequence, uint64_t consumer_sequence, int64_t delay_ns, uint64_t now_ns, AckOutcome *out
-    ) noexcept  # delay 0: at once
+        self,
+        uint64_t sequence,
+        uint64_t consumer_sequence,
+        int64_t delay_ns,
+        uint64_t now_ns,
+        AckOutcome *out,
+    ) noexcept
     cdef void progress(self, uint64_t sequence, uint64_t now_ns, AckOutcome *out) noexcept
     cdef void term(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept
 
@@ -127,13 +128,9 @@ cdef class Consumer:
     cdef bint next_redelivery(self, Delivery *out) noexcept
     cdef uint64_t next_new(self) noexcept
     cdef uint64_t start_of(self, config, uint64_t start_sequence)
-    cdef bint counts(self, uint64_t sequence, SubjectEntry *subject) noexcept
     cdef uint64_t deadline(self, uint64_t deliveries, uint64_t now_ns) noexcept
     cdef void finish(self, uint32_t entry, bint by_client) noexcept
     cdef void exhaust(self, uint32_t entry) noexcept
     cdef void move_floor(self) noexcept
     cdef void note_finished(self, uint64_t sequence) noexcept
     cdef void ack_all(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept
-    cdef bint count_subjects(self, uint32_t most) noexcept
-    cdef void count_subject(self, const SubjectEntry *subject) noexcept
-    cdef bint count_messages(self, uint32_t most) noexcept

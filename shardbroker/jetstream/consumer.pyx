@@ -1,22 +1,23 @@
-"""The state machine of one consumer: no I/O, no clock, and no Python object for a message or an acknowledgement.
+"""The state machine of one consumer: no I/O, no clock, and no Python object for a message or an
+acknowledgement.
 
-Numbers, as nats-server has them (spec 04 section 2): every delivery takes a consumer sequence; a pending message
-keeps that of its first delivery, and new messages go out in order, so the order of sequences and the order of
-first deliveries are one, and the ack floor lies before the first message that is pending. With nothing pending
-the floor is where delivery is.
+Numbers, as nats-server has them (spec 04 section 2): every delivery takes a consumer sequence; a pending
+message keeps that of its first delivery, and new messages go out in order, so the order of sequences and
+the order of first deliveries are one, and the ack floor lies before the first message that is pending.
+With nothing pending the floor is where delivery is.
 
-`num_pending` is counted once (count_on, in slices, from the counts of subjects where that is quicker), and kept
-exact from then on: +1 for a stored message that matches, -1 for one that is delivered or goes. So a consumer
-that is at the end knows it and never searches.
+`num_pending` is counted once (count_on, in slices, from the counts of subjects where that is quicker), and
+kept exact from then on: +1 for a stored message that matches, -1 for one that is delivered or goes. So a
+consumer that is at the end knows it and never searches.
 
 last_per_subject: the set of the chosen messages is made while counting. Up to `chosen_end` only they are
 delivered; behind it every message that matches.
 
-max_deliver: a message that is due again after its last delivery leaves the pending ones, and is remembered as
-exhausted: it still counts for interest and workqueue streams until it is acknowledged or goes.
+max_deliver: a message that is due again after its last delivery leaves the pending ones, and is remembered
+as exhausted: it still counts for interest and workqueue streams until it is acknowledged or goes.
 
-What changes is written down as deltas (consumer_notes.pyx reads them). Messages that are gone are not: whoever
-restores a consumer reconciles it with its stream.
+What changes is written down as deltas (consumer_notes.pyx reads them). Messages that are gone are not:
+whoever restores a consumer reconciles it with its stream.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -39,7 +40,7 @@ from shardbroker.jetstream.delta_writer cimport (
     DELTA_WAIT,
     DeltaWriter,
 )
-from shardbroker.jetstream.message_table cimport MessageEntry
+from shardbroker.jetstream.message_count cimport MessageCount
 from shardbroker.jetstream.pending_table cimport (
     IN_QUEUE,
     NO_ENTRY,
@@ -57,13 +58,6 @@ EVENT_GONE = "terminated"  # it was pending when it went from the stream
 cdef enum:
     SEARCH_SLICE = 20_000  # messages that next_delivery() looks at in one call, about 0.3 ms
     COUNT_SLICE = 20_000  # subjects or messages that a new consumer counts at once
-
-    # Consumer.count_phase
-    COUNT_NOTHING = 0
-    COUNT_SUBJECTS = 1  # all messages of the subjects that match ...
-    COUNT_BELOW = 2  # ... less those before the position
-    COUNT_ABOVE = 3  # messages from the position on
-    CHOOSE_LAST = 4  # the last message of each subject that matches
 
 
 cdef int by_size(const void *left, const void *right) noexcept nogil:
@@ -95,7 +89,7 @@ cdef class Consumer:
         self.created_ns = created_ns
         self.keeps_finished = keeps_finished
         self.pending = PendingTable()
-        self.chosen = SequenceSet()
+        self.counting = MessageCount(state)
         self.exhausted = SequenceSet()
         self.delta = DeltaWriter()
         self.events = []
@@ -106,8 +100,8 @@ cdef class Consumer:
         self.position = max(self.start_of(config, start_sequence), 1)
         self.floor_stream = self.position - 1
         if config.deliver_policy == "last_per_subject" and state.messages.count > state.subjects.count:
-            self.chosen_end = state.messages.last
-        self.recount(self.chosen_end != 0)
+            self.counting.chosen_end = state.messages.last
+        self.recount(self.counting.chosen_end != 0)
 
     def __dealloc__(self):
         free(self.backoff_ns)
@@ -163,8 +157,7 @@ cdef class Consumer:
             self.filter = ConsumerFilter(filters, self.state)
         elif self.filter.texts != filters:
             self.filter = ConsumerFilter(filters, self.state)
-            self.chosen.clear()
-            self.chosen_end = 0
+            self.counting.stop()
             self.recount()
 
     def pause(self, uint64_t until_ns):
@@ -175,8 +168,8 @@ cdef class Consumer:
         """Begin anew with this sequence: nothing is pending, consumer sequences begin at 1."""
         self.pending.clear()
         self.exhausted.clear()
-        self.chosen.clear()
-        self.chosen_end = self.num_redelivered = 0
+        self.counting.stop()
+        self.num_redelivered = 0
         self.position = max(sequence, 1)
         self.floor_stream = self.position - 1
         self.next_consumer_sequence = 1
@@ -191,140 +184,27 @@ cdef class Consumer:
 
         `choose`: find the last message of each subject, too.
         """
-        cdef uint64_t first = self.state.messages.first, last = self.state.messages.last
-        self.num_pending = self.counted_below = 0
         self.is_counted = False
-        self.count_end = last
-        if choose:
-            self.count_phase = CHOOSE_LAST
-            self.count_at = 0
-        elif self.position <= self.chosen_end:
-            self.num_pending = self.chosen.count
-            self.count_phase = COUNT_ABOVE
-            self.count_at = self.chosen_end + 1
-        elif self.position > last or self.state.messages.count == 0:
-            self.count_phase = COUNT_NOTHING
-        elif self.position > first and last - self.position < self.position - first:
-            self.count_phase = COUNT_ABOVE
-            self.count_at = self.position
-        elif self.filter.count == 0 and last - first + 1 == self.state.messages.count:
-            self.num_pending = last + 1 - max(first, self.position)
-            self.count_phase = COUNT_NOTHING
-        else:
-            self.count_phase = COUNT_SUBJECTS
-            self.count_at = 0
+        self.counting.begin(self.filter, self.position, choose)
         self.count_on()
 
     def count_on(self, uint32_t most=COUNT_SLICE):
-        """Go on counting, `most` subjects or messages; True when num_pending is exact and delivery may begin."""
-        cdef bint done = True
-        if self.is_counted:
-            return True
-        if self.count_phase == COUNT_SUBJECTS and self.filter.count == 0:
-            self.num_pending = self.state.messages.count
-            self.count_phase = COUNT_BELOW
-            self.count_at = 0
-        if self.count_phase == COUNT_SUBJECTS or self.count_phase == CHOOSE_LAST:
-            done = self.count_subjects(most)
-        if done and self.count_phase >= COUNT_BELOW and self.count_phase != CHOOSE_LAST:
-            done = self.count_messages(most)
-        if done:
-            self.num_pending -= self.counted_below
-            self.counted_below = 0
-            self.count_phase = COUNT_NOTHING
-            self.is_counted = True
-        return bool(done)
-
-    cdef bint count_subjects(self, uint32_t most) noexcept:
-        """Subjects from `count_at` on. True: all were seen."""
-        cdef SubjectEntry *subject
-        cdef uint32_t i
-        if self.filter.literal_only:
-            for i in range(self.filter.count):
-                subject = self.state.subjects.find(self.filter.patterns[i].text, self.filter.patterns[i].size)
-                if subject != NULL and subject.count:
-                    self.count_subject(subject)
-            self.count_at = self.state.subjects.entry_count
-        while self.count_at < self.state.subjects.entry_count:
-            if most == 0:
-                return False
-            most -= 1
-            subject = &self.state.subjects.entries[self.count_at]
-            self.count_at += 1
-            if subject.name == NULL or subject.count == 0 or not (self.filter.count == 0 or self.filter.matches_one(subject)):
-                continue
-            self.count_subject(subject)
-        if self.count_phase == COUNT_SUBJECTS:
-            self.count_phase = COUNT_BELOW
-            self.count_at = 0
-        return True
-
-    cdef void count_subject(self, const SubjectEntry *subject) noexcept:
-        """All messages of a subject, or the last one up to `chosen_end`."""
-        cdef uint64_t sequence = subject.last, following
-        if self.count_phase == COUNT_SUBJECTS:
-            self.num_pending += subject.count
-            return
-        if sequence > self.chosen_end:
-            # Newer ones came while we chose; they are counted already.
-            sequence = 0
-            following = subject.first
-            while following <= self.chosen_end:
-                sequence = following
-                following = self.state.following(self.state.messages.get(sequence), sequence)
-        if sequence and self.chosen.add(sequence) == 0:
-            self.num_pending += 1
-
-    cdef bint count_messages(self, uint32_t most) noexcept:
-        """Messages from `count_at` to the position, or from the position to `count_end`. True: all were seen."""
-        cdef bint below = self.count_phase == COUNT_BELOW
-        cdef uint64_t end = self.position if below else self.count_end + 1
-        cdef uint64_t sequence = self.state.messages.next_live(self.count_at)
-        while sequence < end and sequence <= self.state.messages.last:
-            if most == 0:
-                self.count_at = sequence
-                return False
-            most -= 1
-            if self.filter.matches(&self.state.subjects.entries[self.state.messages.get(sequence).subject_id]):
-                if below:
-                    self.counted_below += 1
-                else:
-                    self.num_pending += 1
-            sequence = self.state.messages.next_live(sequence + 1)
-        self.count_at = end
-        return True
-
-    cdef bint counts(self, uint64_t sequence, SubjectEntry *subject) noexcept:
-        """Whether a message is in num_pending as far as it is counted."""
-        cdef uint32_t id
-        if sequence < self.position and self.count_phase < COUNT_SUBJECTS:
-            return False
-        if sequence <= self.chosen_end:
-            return self.chosen.has(sequence)
-        if not self.filter.matches(subject):
-            return False
-        if self.count_phase == COUNT_SUBJECTS:
-            id = self.state.subjects.id_of(subject)
-            return id < self.count_at
-        if self.count_phase == COUNT_ABOVE:
-            return self.position <= sequence < self.count_at or sequence > self.count_end
-        return True
+        """Count `most` subjects or messages more; True when num_pending is exact: delivery may begin."""
+        if not self.is_counted:
+            self.is_counted = self.counting.go_on(most)
+            self.num_pending = self.counting.total
+        return bool(self.is_counted)
 
     # --- the stream -------------------------------------------------------------------------------------
 
     cdef void stored(self, uint64_t sequence, SubjectEntry *subject) noexcept:
-        if sequence >= self.position and self.counts(sequence, subject):
-            self.num_pending += 1
+        self.counting.stored(sequence, subject, self.position)
+        self.num_pending = self.counting.total
 
     cdef void removing(self, uint64_t sequence, SubjectEntry *subject) noexcept:
         cdef uint32_t index
-        if sequence >= self.position or not self.is_counted:
-            if self.counts(sequence, subject):
-                self.num_pending -= 1
-                if self.count_phase == COUNT_BELOW and sequence < self.position and sequence < self.count_at:
-                    self.counted_below -= 1
-            if sequence <= self.chosen_end:
-                self.chosen.remove(sequence)
+        self.counting.removing(sequence, subject, self.position)
+        self.num_pending = self.counting.total
         if sequence >= self.position:
             return
         if self.exhausted.count and self.exhausted.remove(sequence):
@@ -341,9 +221,8 @@ cdef class Consumer:
     cdef void cleared(self) noexcept:
         self.pending.clear()
         self.exhausted.clear()
-        self.chosen.clear()
-        self.chosen_end = self.num_redelivered = self.num_pending = self.counted_below = 0
-        self.count_phase = COUNT_NOTHING
+        self.counting.stop()
+        self.num_redelivered = self.num_pending = 0
         self.is_counted = True
         self.position = max(self.position, self.state.messages.last + 1)
         self.floor_stream = self.position - 1
@@ -361,7 +240,11 @@ cdef class Consumer:
         if not self.filter.matches(subject):
             return False
         if sequence >= self.position:
-            open = self.is_counted == 0 or sequence > self.chosen_end or self.chosen.has(sequence)
+            open = (
+                not self.is_counted
+                or sequence > self.counting.chosen_end
+                or self.counting.chosen.has(sequence)
+            )
         elif self.policy == POLICY_EXPLICIT:
             open = sequence > self.floor_stream and self.pending.find(sequence) != NO_ENTRY
         else:
@@ -414,18 +297,18 @@ cdef class Consumer:
     cdef uint64_t next_new(self) noexcept:
         """The next message that matches; 0: none yet (`standstill` says why). Moves over others."""
         cdef uint64_t at = self.position, sequence
-        if self.position <= self.chosen_end:
-            sequence = self.chosen.next_from(self.position)
+        if self.position <= self.counting.chosen_end:
+            sequence = self.counting.chosen.next_from(self.position)
             if sequence:
                 self.position = sequence
                 return sequence
-            at = self.position = self.chosen_end + 1
+            at = self.position = self.counting.chosen_end + 1
         sequence = self.filter.search(self.state, &at, SEARCH_SLICE)
         self.position = at
         if sequence == 0:
             self.standstill = SEARCHING
             if at > self.state.messages.last:
-                self.num_pending = 0
+                self.num_pending = self.counting.total = 0
                 self.standstill = AT_THE_END
         return sequence
 
@@ -452,9 +335,10 @@ cdef class Consumer:
                 entry.deliveries = 0
                 self.delta.put_timed(DELTA_NEW, delivery.sequence, now_ns)
             self.position = delivery.sequence + 1
-            self.num_pending -= 1
-            if delivery.sequence <= self.chosen_end:
-                self.chosen.remove(delivery.sequence)
+            self.counting.total -= 1
+            self.num_pending = self.counting.total
+            if delivery.sequence <= self.counting.chosen_end:
+                self.counting.chosen.remove(delivery.sequence)
         self.next_consumer_sequence += 1
         if index == NO_ENTRY:
             return 0
@@ -556,7 +440,12 @@ cdef class Consumer:
         self.floor_stream = sequence
 
     cdef void nak(
-        self, uint64_t sequence, uint64_t consumer_sequence, int64_t delay_ns, uint64_t now_ns, AckOutcome *out
+        self,
+        uint64_t sequence,
+        uint64_t consumer_sequence,
+        int64_t delay_ns,
+        uint64_t now_ns,
+        AckOutcome *out,
     ) noexcept:
         cdef uint32_t index
         cdef PendingEntry *entry

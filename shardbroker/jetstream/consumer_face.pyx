@@ -1,7 +1,7 @@
 """Consumers and their stream without a broker around them, for tests, simulations and tools.
 
-`ConsumerFace` plays the owner: it stores and removes messages by applying frames, and drives consumers one call
-at a time. Nothing here is on the path of a broker's message.
+`ConsumerFace` plays the owner: it stores and removes messages by applying frames, and drives consumers one
+call at a time. Nothing here is on the path of a broker's message.
 """
 
 import struct
@@ -24,8 +24,8 @@ cdef class ConsumerFace:
     cdef readonly ConsumerSet consumers
     cdef uint64_t position
 
-    def __init__(self, str retention="limits", *, uint64_t seed=1, int64_t max_messages=-1, int64_t max_per_subject=-1):
-        self.state = StreamState(seed, 1, True)
+    def __init__(self, str retention="limits", *, int64_t max_messages=-1, int64_t max_per_subject=-1):
+        self.state = StreamState(1, 1, True)
         self.state.set_limits(max_messages, -1, max_per_subject, 0, 0, False)
         self.consumers = ConsumerSet(self.state, retention)
         self.position = 64
@@ -67,8 +67,10 @@ cdef class ConsumerFace:
     # --- one consumer -----------------------------------------------------------------------------------
 
     def next(self, Consumer consumer not None, uint64_t now_ns, bint send=True):
-        """(sequence, consumer sequence, deliveries, pending) of the next delivery, which is done unless `send` is
-        False; or why there is none."""
+        """(sequence, consumer sequence, deliveries, pending) of the next delivery; or why there is none.
+
+        It is done, unless `send` is False.
+        """
         cdef Delivery delivery
         if not consumer.next_delivery(now_ns, &delivery):
             return STANDSTILLS[<int> consumer.standstill]
@@ -92,8 +94,10 @@ cdef class ConsumerFace:
 
     def answer(self, Consumer consumer not None, str word, uint64_t sequence, uint64_t consumer_sequence,
                uint64_t now_ns=0, int64_t delay_ns=0):
-        """An acknowledgement: "ack", "nak", "progress" or "term". (answered, changed, first consumer sequence,
-        deliveries, delivered_ns)."""
+        """An acknowledgement: "ack", "nak", "progress" or "term".
+
+        (answered, changed, first consumer sequence, deliveries, delivered_ns).
+        """
         cdef AckOutcome outcome
         if word == "ack":
             consumer.ack(sequence, consumer_sequence, &outcome)
@@ -130,8 +134,9 @@ cdef class ConsumerFace:
         while done < count:
             first = 0
             for i in range(batch):
-                if not consumer.next_delivery(now_ns, &delivery) or consumer.mark_delivered(&delivery, now_ns) < 0:
+                if not consumer.next_delivery(now_ns, &delivery):
                     return done
+                consumer.mark_delivered(&delivery, now_ns)
                 if first == 0:
                     first = delivery.sequence
             now_ns += 1000

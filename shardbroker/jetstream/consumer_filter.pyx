@@ -1,8 +1,9 @@
 """The filters of one consumer.
 
-Few literal filters: the links between messages of one subject lead from one to the next, whatever lies between.
-Others: messages are looked at one by one, in slices, and a small memo by the hash of the subject spares most
-comparisons. Whether anything is left to be found is known beforehand: a consumer counts what matches.
+Few literal filters: the links between messages of one subject lead from one to the next, whatever lies
+between. Others: messages are looked at one by one, in slices, and a small memo by the hash of the subject
+spares most comparisons. Whether anything is left to be found is known beforehand: a consumer counts what
+matches.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -4,9 +4,10 @@
                exhausted sequences, pending entries in order, sequences that are due again in order
     delta:     version, DELTA, then (kind, numbers)...: see DeltaKind in delta_writer.pxd
 
-Every note stands for itself: sequences and times are differences within it. A delta ends with where the consumer
-stands (DELTA_PLACE), so floors are exact after each. What consumers have counted is not written: it is counted
-anew at start, when the stream is known. Acknowledgements of messages that left the stream are reconciled then.
+Every note stands for itself: sequences and times are differences within it. A delta ends with where the
+consumer stands (DELTA_PLACE), so floors are exact after each. What consumers have counted is not written:
+it is counted anew at start, when the stream is known. Acknowledgements of messages that left the stream
+are reconciled then.
 
 Notes come from a disk: whatever does not fit raises StorageError, and no size is believed.
 """
@@ -45,8 +46,10 @@ cdef enum:
 
 
 def take_delta(Consumer consumer not None):
-    """What changed since the last note, as bytes; b"" when nothing did. Never raises: without memory for deltas
-    the answer is a snapshot, which restore() takes as well."""
+    """What changed since the last note, as bytes; b"" when nothing did.
+
+    Without memory for deltas the answer is a snapshot, which restore() takes as well.
+    """
     cdef DeltaWriter delta = consumer.delta
     cdef DeltaWriter head
     if (
@@ -99,13 +102,13 @@ def snapshot(Consumer consumer not None):
     cdef DeltaWriter out = DeltaWriter()
     cdef uint32_t index = consumer.pending.first
     cdef PendingEntry *entry
-    while consumer.chosen_end and not consumer.count_on():
+    while consumer.counting.chosen_end and not consumer.count_on():
         pass
     out.put_byte(NOTE_VERSION)
     out.put_byte(NOTE_SNAPSHOT)
     put_place(out, consumer)
-    out.put_number(consumer.chosen_end)
-    put_set(out, consumer.chosen)
+    out.put_number(consumer.counting.chosen_end)
+    put_set(out, consumer.counting.chosen)
     put_set(out, consumer.exhausted)
     out.put_number(consumer.pending.count)
     while index != NO_ENTRY:
@@ -152,7 +155,7 @@ def restore(name, config, state, created_ns, notes, *, keeps_finished=False):
 
 
 def apply_delta(Consumer consumer not None, bytes note not None):
-    """One note more, snapshot or delta, for a consumer that follows another (a replica). Raises StorageError."""
+    """One note more, snapshot or delta, for a consumer that follows another. Raises StorageError."""
     if len(note) < 2 or note[0] != NOTE_VERSION:
         raise StorageError(f"consumer {consumer.name}: a note of an unknown version")
     if note[1] == NOTE_SNAPSHOT:
@@ -201,8 +204,8 @@ cdef read_snapshot(Consumer consumer, bytes note):
     source.take_number()
     source.take_number()
     read_place(source, consumer)
-    consumer.chosen_end = source.take_number()
-    read_set(source, consumer.chosen)
+    consumer.counting.chosen_end = source.take_number()
+    read_set(source, consumer.counting.chosen)
     read_set(source, consumer.exhausted)
     consumer.pending.clear()
     consumer.num_redelivered = consumer.exhausted.count
@@ -282,8 +285,8 @@ cdef read_change(DeltaReader source, Consumer consumer):
     if kind == DELTA_CLEARED or kind == DELTA_RESET:
         consumer.pending.clear()
         consumer.exhausted.clear()
-        consumer.chosen.clear()
-        consumer.chosen_end = consumer.num_redelivered = 0
+        consumer.counting.chosen.clear()
+        consumer.counting.chosen_end = consumer.num_redelivered = 0
         consumer.position = sequence
         return
     if kind == DELTA_PARDONED:
@@ -329,7 +332,7 @@ cdef replay_new(DeltaReader source, Consumer consumer, uint64_t sequence):
         raise MemoryError("no memory for a pending delivery")
     consumer.next_consumer_sequence += 1
     consumer.position = sequence + 1
-    consumer.chosen.remove(sequence)
+    consumer.counting.chosen.remove(sequence)
     consumer.pending.entries[index].delivered_ns = time_ns
     wait(consumer, index, consumer.deadline(1, time_ns))
 
@@ -353,11 +356,11 @@ cdef reconcile(Consumer consumer):
         if consumer.state.messages.get(sequence) == NULL:
             consumer.num_redelivered -= consumer.exhausted.remove(sequence)
         sequence = consumer.exhausted.next_from(sequence + 1)
-    sequence = consumer.chosen.next_from(1)
+    sequence = consumer.counting.chosen.next_from(1)
     while sequence:
         if consumer.state.messages.get(sequence) == NULL or sequence < consumer.position:
-            consumer.chosen.remove(sequence)
-        sequence = consumer.chosen.next_from(sequence + 1)
+            consumer.counting.chosen.remove(sequence)
+        sequence = consumer.counting.chosen.next_from(sequence + 1)
     consumer.recount()
 
 
@@ -370,6 +373,6 @@ def describe(Consumer consumer not None):
         "pending": consumer.pending.items(),
         "queue": consumer.pending.queue(),
         "exhausted": consumer.exhausted.members(),
-        "chosen": consumer.chosen.members(),
+        "chosen": consumer.counting.chosen.members(),
         "num_redelivered": consumer.num_redelivered,
     }

@@ -1,13 +1,14 @@
 """The consumers of one stream, as the watcher of its state; and what they allow to be removed.
 
-Retention (spec 03): an interest stream keeps a message while a consumer that it matches has not done with it,
-and takes none that no consumer wants. A work queue keeps a message until it is acknowledged; filters do not
-overlap, so one consumer at most wants it, and it stays if none does. Whether a consumer has done with a message
-is the consumer's to say (needs()): so the answer is exact with any number of consumers and filters, and needs no
-book of its own that could differ after a crash.
+Retention (spec 03): an interest stream keeps a message while a consumer that it matches has not done with
+it, and takes none that no consumer wants. A work queue keeps a message until it is acknowledged; filters
+do not overlap, so one consumer at most wants it, and it stays if none does. Whether a consumer has done
+with a message is the consumer's to say (needs()): so the answer is exact with any number of consumers and
+filters, and needs no book of its own that could differ after a crash.
 
-`removable()` answers for single sequences, as they are finished; `sweep()` looks at the whole stream in slices,
-after a consumer was deleted and after a start, where an acknowledgement may be on disk and its removal is not.
+`removable()` answers for single sequences, as they are finished; `sweep()` looks at the whole stream in
+slices, after a consumer was deleted and after a start, where an acknowledgement may be on disk and its
+removal is not.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -114,11 +115,11 @@ cdef class ConsumerSet(StreamWatcher):
         return sorted(found)
 
     def sweep(self, uint64_t start, uint32_t most, Consumer gone=None):
-        """Look at up to `most` messages from `start` on: (sequences that may go, where to go on; 0: all seen).
+        """Look at up to `most` messages: (sequences that may go, where to go on; 0: all were seen).
 
-        Of a work queue only messages that a consumer has gone past are candidates: those that no consumer matches
-        stay. `gone`: a consumer that was deleted. nats-server removes nothing of a work queue then, and of an
-        interest stream what it alone kept.
+        Of a work queue only messages that a consumer has gone past are candidates: those that no consumer
+        matches stay. `gone`: a consumer that was deleted: nats-server then removes nothing of a work queue,
+        and of an interest stream what it alone kept.
         """
         cdef uint64_t sequence = self.state.messages.next_live(start)
         cdef SubjectEntry *subject

@@ -45,7 +45,7 @@ cdef class PendingTable:
     cdef readonly uint32_t queued  # entries that are to be delivered again
 
     cdef uint32_t find(self, uint64_t sequence) noexcept  # NO_ENTRY: not in
-    # A new entry without a place; NO_ENTRY when memory is exhausted. It moves entries: indexes stay, pointers not.
+    # A new entry without a place; NO_ENTRY: no memory. Entries move: indexes stay, pointers do not.
     cdef uint32_t add(self, uint64_t sequence, uint64_t consumer_sequence) noexcept
     cdef void remove(self, uint32_t index) noexcept
     cdef int wait_until(self, uint32_t index, uint64_t deadline_ns) noexcept  # -1 when memory is exhausted

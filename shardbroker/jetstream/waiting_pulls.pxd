@@ -70,8 +70,8 @@ cdef class WaitingPulls:
 
     # A request; `pending` are the messages that could be sent now, redeliveries included.
     cdef AddAnswer add(self, const Pull *wish, uint64_t pending, uint64_t now_ns) noexcept
-    # Who takes one message of that size; NULL: nobody. It is charged; `served` completes it. `num_pending` counts
-    # this message, too.
+    # Who takes one message of that size; NULL: nobody. It is charged; `served` completes it. `num_pending`
+    # counts this message, too.
     cdef Pull *take(
         self, int64_t size, int64_t num_pending, int64_t ack_pending, uint64_t now_ns
     ) noexcept

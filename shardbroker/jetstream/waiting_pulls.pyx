@@ -31,7 +31,7 @@ POLICIES = {
 
 
 cdef class WaitingPulls:
-    """Empty at first. `max_waiting` requests at most (0: none may wait); `new_pin` makes ids of pinned clients."""
+    """Empty at first. `max_waiting` requests at most; `new_pin` makes ids of pinned clients."""
 
     def __init__(self, uint32_t max_waiting, str policy="none", uint64_t pin_timeout_ns=0, new_pin=None):
         self.ended = []
@@ -284,8 +284,10 @@ cdef class WaitingPulls:
         return soonest
 
     def end_all(self):
-        """Everybody's request ends (the consumer is deleted, the server stops): [(reply, account, messages left,
-        bytes left)]; the caller knows the status."""
+        """Everybody's request ends (the consumer is deleted, the server stops); the caller knows the status.
+
+        [(reply, account, messages left, bytes left)].
+        """
         cdef Pull *pull
         ended = []
         while self.head != NULL:
@@ -309,7 +311,16 @@ cdef class WaitingPulls:
 
     # --- for requests with groups, tests and tools ------------------------------------------------------
 
-    def put(self, bytes reply, request, uint64_t pending, uint64_t now_ns, *, uint32_t account=0, uint64_t asker=0):
+    def put(
+        self,
+        bytes reply,
+        request,
+        uint64_t pending,
+        uint64_t now_ns,
+        *,
+        uint32_t account=0,
+        uint64_t asker=0,
+    ):
         """add() of a NextRequest; an AddAnswer as a number."""
         cdef Pull wish
         cdef bytes pin = request.id.encode()
