@@ -1,14 +1,16 @@
 """Starts and stops the servers under test, each in the same way.
 
-A server is a name and a command line. To the command are added `-a 127.0.0.1 -p PORT`, and `-m PORT` when a
-case wants to look at /connz. It is up when the port answers with an INFO line. Output goes to a file, so that
-nobody blocks on a full pipe and a failed start can be explained.
+A server is a name and a command line. To the command are added `-a 127.0.0.1 -p PORT`, `-m PORT` when a case
+wants to look at monitoring pages, and `-js -sd DIRECTORY` when it wants streams. It is up when the port
+answers with an INFO line. Output goes to a file, so that nobody blocks on a full pipe and a failed start can
+be explained.
 
 The process is the leader of its own group and is asked to stop with SIGTERM; what is still there after some
 seconds gets SIGKILL, the whole group, so that no half-dead worker disturbs the next measurement.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -47,8 +49,10 @@ class ServerSpec:
         return ", ".join((done.stdout or done.stderr).split("\n")[:2]).strip(", ") or "unknown"
 
     @contextlib.contextmanager
-    def running(self, *, with_monitor: bool = False) -> Iterator["RunningServer"]:
-        server = RunningServer(self, with_monitor=with_monitor)
+    def running(
+        self, *, with_monitor: bool = False, store: "Store | None" = None
+    ) -> Iterator["RunningServer"]:
+        server = RunningServer(self, with_monitor=with_monitor, store=store)
         try:
             server.wait_ready()
             yield server
@@ -56,29 +60,64 @@ class ServerSpec:
             server.stop()
 
 
+@dataclass(frozen=True)
+class Store:
+    """Where a server keeps its streams. `sync_always` is nats-server's `sync_interval: always`, which it
+    takes from a configuration file only; shardbroker needs no such file, it syncs before it acknowledges."""
+
+    path: Path
+    sync_always: bool = False
+
+    def arguments(self) -> list[str]:
+        """What to add to the command line; writes the file that it may name."""
+        if not self.sync_always:
+            return ["-js", "-sd", str(self.path)]
+        file = self.path.with_name(self.path.name + ".conf")
+        file.write_text(f"jetstream {{ store_dir: {json.dumps(str(self.path))}, sync_interval: always }}\n")
+        return ["-c", str(file)]
+
+
 class RunningServer:
     """A started server process on a free port of 127.0.0.1."""
 
-    def __init__(self, spec: ServerSpec, *, with_monitor: bool = False):
+    def __init__(self, spec: ServerSpec, *, with_monitor: bool = False, store: Store | None = None):
         self.spec = spec
         self.host = "127.0.0.1"
         self.port = free_port()
         self.monitor_port = free_port() if with_monitor else 0
-        command = [*spec.command, "-a", self.host, "-p", str(self.port)]
+        self.store = store
+        self._command = [*spec.command, "-a", self.host, "-p", str(self.port)]
         if with_monitor:
-            command += ["-m", str(self.monitor_port)]
+            self._command += ["-m", str(self.monitor_port)]
+        if store:
+            self._command += store.arguments()
+        self._start()
+
+    def _start(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
         )
+
+    def restart(self, timeout_s: float = start_timeout_s) -> float:
+        """Stop it, start it with the same store, and return the moment (monotonic) of the start."""
+        self.stop()
+        start = time.monotonic()
+        self._start()
+        self.wait_ready(timeout_s)
+        return start
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, timeout_s: float = start_timeout_s) -> None:
         """Return when the port answers INFO; raise ServerError with the server's words if it never does."""
-        deadline = time.monotonic() + start_timeout_s
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise ServerError(f"{self.spec.name} ended with {self.process.returncode}: {self.output()}")

@@ -10,7 +10,7 @@ from typing import Any
 from loadtests.compare.arguments import describe_cases, parse_arguments
 from loadtests.compare.progress import ProgressBar
 from loadtests.compare.report import goals_reached, render
-from loadtests.compare.run import run_cases
+from loadtests.compare.run import pairs_of, run_cases
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         results = json.loads(options.report.read_text())
         stem = options.report.with_suffix("")
     else:
-        progress = ProgressBar(2 * options.pairs * len(options.chosen))
+        progress = ProgressBar(2 * sum(pairs_of(case, options.pairs) for case in options.chosen))
         results = run_cases(
             options.chosen,
             options.servers,
@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
             seconds=options.seconds,
             command_line=["python", "-m", "loadtests.compare", *map(shlex.quote, arguments)],
             progress=progress,
+            store_root=options.store or options.out / "store",
+            quick=options.quick,
         )
         progress.finish()
         stem = _out_stem(options.out, options.name, results)

@@ -1,9 +1,11 @@
 """The command line of `python -m loadtests.compare`."""
 
 import argparse
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from loadtests.compare.cases import Case, cases, choose
+from loadtests.compare.case import Case, full_scale, quick_scale
+from loadtests.compare.groups import choose
 from loadtests.servers import (
     ServerError,
     ServerSpec,
@@ -15,6 +17,9 @@ from loadtests.servers import (
 pairs_default = 5
 seconds_default = 1.0
 out_default = Path("loadtests/out")
+cases_default = "core"
+quick_pairs = 1
+quick_seconds = 0.2
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -23,11 +28,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="python -m loadtests.compare",
         description="Measure shardbroker and nats-server in interleaved pairs on the same work.",
     )
-    parser.add_argument("--cases", default="all", help="all, or names with commas, NAME* too (all)")
-    parser.add_argument("--pairs", type=_positive(int), default=pairs_default, help="a case (%(default)s)")
     parser.add_argument(
-        "--seconds", type=_positive(float), default=seconds_default, help="length of a sample (%(default)s)"
+        "--cases",
+        default=cases_default,
+        help="groups (core, jetstream, all) and cases, with commas, NAME* too (%(default)s)",
     )
+    parser.add_argument("--pairs", type=_positive(int), help=f"a case ({pairs_default})")
+    parser.add_argument("--seconds", type=_positive(float), help=f"length of a sample ({seconds_default:g})")
+    _add_scale(parser)
     parser.add_argument("--workers", default="default", help="workers of shardbroker: default, or a number")
     parser.add_argument(
         "--server",
@@ -45,14 +53,36 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.workers != "default" and not options.workers.isdigit():
         parser.error("--workers: a number, or default")
+    small = options.quick
+    options.pairs = options.pairs or (quick_pairs if small else pairs_default)
+    options.seconds = options.seconds or (quick_seconds if small else seconds_default)
+    given = {name: value for name in asdict(full_scale) if (value := getattr(options, name)) is not None}
+    options.scale = replace(quick_scale if small else full_scale, **given)
     if len(options.server) > 2:
         parser.error("--server: at most two")
     try:
-        options.chosen = choose(options.cases)
+        options.chosen = choose(options.cases, options.scale)
         options.servers = {} if options.report or options.list else servers_of(options)
     except (ValueError, ServerError) as error:
         parser.error(str(error))
     return options
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    """What concerns the JetStream cases only."""
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"small stores, {quick_pairs} pair of {quick_seconds:g} s: shows that all runs, proves nothing",
+    )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        help="where streams are stored: on the disk that is to be measured (store/ in --out)",
+    )
+    large = parser.add_argument_group("size of the large JetStream cases")
+    for name, value in asdict(full_scale).items():
+        large.add_argument(f"--{name.replace('_', '-')}", type=_positive(type(value)), help=f"({value:,})")
 
 
 def servers_of(options: argparse.Namespace) -> dict[str, ServerSpec]:
@@ -64,7 +94,7 @@ def servers_of(options: argparse.Namespace) -> dict[str, ServerSpec]:
     }
 
 
-def describe_cases(chosen: list[Case] | tuple[Case, ...] = cases) -> str:
+def describe_cases(chosen: list[Case]) -> str:
     """One line a case for --list."""
     width = max(len(case.name) for case in chosen)
     lines = []

@@ -1,72 +1,14 @@
-"""The table of cases: what is measured, which figure counts, and which ratio to nats-server is the goal.
-
-A goal is a bound on the median ratio ours / nats-server of one figure: "at least" for rates, "at most" for
-what should be small (latency, CPU, memory). A figure without a goal is shown for information.
+"""The table of core cases: what is measured, which figure counts, which ratio to nats-server is the goal.
 
 To add a case: one line here, naming a function `(server, seconds) -> {figure: value}`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from loadtests.compare import crowds, latency, placement
+from loadtests.compare.case import Case, Figures, Goal, at_least, at_most, cpu_informs
 from loadtests.compare.traffic import Finished, Traffic, measure
 from loadtests.servers import RunningServer
-
-Figures = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """The bound on one figure: on its ratio, or if `absolute` on our own median. No bound: information."""
-
-    figure: str
-    at_least: float | None = None
-    at_most: float | None = None
-    absolute: bool = False
-
-    @property
-    def has_bound(self) -> bool:
-        return self.at_least is not None or self.at_most is not None
-
-    def reached(self, ratio: float | None, ours: float | None) -> bool:
-        """What could not be measured is not reached."""
-        value = ours if self.absolute else ratio
-        if value is None:
-            return False
-        return value >= self.at_least if self.at_least is not None else value <= self.at_most
-
-    def __str__(self) -> str:
-        if not self.has_bound:
-            return ""
-        bound = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
-        return f"{bound} itself" if self.absolute else bound
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the comparison. `run` measures one server once."""
-
-    name: str
-    title: str
-    run: Callable[[RunningServer, float], Figures]
-    goals: tuple[Goal, ...]
-    with_monitor: bool = False
-    sweep: str = ""  # name of the plot this case is a point of
-    x: float = 0.0  # its place there
-    prepare: Callable[[RunningServer, float], None] | None = None  # runs once, on the peer, before all pairs
-
-
-def at_least(ratio: float, figure: str = "deliveries_per_s") -> Goal:
-    return Goal(figure, at_least=ratio)
-
-
-def at_most(ratio: float, figure: str) -> Goal:
-    return Goal(figure, at_most=ratio)
-
-
-cpu_informs = Goal("cpu_ns")
 
 
 def throughput(name: str, title: str, goal: Goal, **shape) -> Case:
@@ -194,16 +136,3 @@ cases: tuple[Case, ...] = (
          (at_least(4.5), cpu_informs), with_monitor=True),
     *(_size_case(size) for size in (64, 256, 1024, 4096, 16384, 65536)),
 )  # fmt: skip
-
-
-def choose(names: str) -> list[Case]:
-    """`all`, or names separated by commas; a name ending in * chooses all that start so."""
-    if names == "all":
-        return list(cases)
-    chosen: list[Case] = []
-    for name in names.split(","):
-        found = [c for c in cases if c.name == name or (name.endswith("*") and c.name.startswith(name[:-1]))]
-        if not found:
-            raise ValueError(f"no case {name!r}; there are: {', '.join(case.name for case in cases)}")
-        chosen += [case for case in found if case not in chosen]
-    return chosen

@@ -15,9 +15,10 @@ in flight it is a ping-pong of single messages; each send and answer are matched
 
 import ctypes
 import time
+from collections.abc import Sequence
 
 from loadtests.compare import ratios, wire
-from loadtests.compare.roles import fork, run_roles
+from loadtests.compare.roles import Role, fork, run_roles
 from loadtests.compare.traffic import Traffic, measure, subject
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer
@@ -36,8 +37,13 @@ def saturation(server: RunningServer, seconds: float) -> dict[str, float]:
     return measure(server, Traffic(), seconds)
 
 
-def open_loop(server: RunningServer, rate: float, seconds: float) -> dict[str, float]:
-    """Publish `rate` messages a second for `seconds`; latencies in microseconds from the intended time."""
+def open_loop(
+    server: RunningServer, rate: float, seconds: float, beside: Sequence[Role] = ()
+) -> dict[str, float]:
+    """Publish `rate` messages a second for `seconds`; latencies in microseconds from the intended time.
+
+    Roles `beside` disturb meanwhile; what they return is added.
+    """
     traffic = Traffic()
     per_tick = max(1, round(rate * tick_s))
     tick_count = max(1, round(seconds / tick_s))
@@ -46,9 +52,10 @@ def open_loop(server: RunningServer, rate: float, seconds: float) -> dict[str, f
         [
             (_subscribe_logged, (server.port, traffic, per_tick * tick_count)),
             (_publish_timetable, (server.port, traffic, per_tick, tick_count)),
+            *beside,
         ],
     )
-    subscriber, publisher = sample.results
+    subscriber, publisher, *others = sample.results
     intended = [((tick + 1) * per_tick, publisher["start"] + tick * tick_s) for tick in range(tick_count)]
     # The first tenth warms up connections and caches.
     skip = per_tick * tick_count // 10
@@ -56,6 +63,8 @@ def open_loop(server: RunningServer, rate: float, seconds: float) -> dict[str, f
     figures["cpu_ns"] = sample.meter.used_ns / (per_tick * tick_count)
     figures["rate_per_s"] = per_tick / tick_s
     figures["late_us_max"] = publisher["late_s_max"] * 1e6
+    for other in others:
+        figures |= other
     return figures
 
 

@@ -3,6 +3,7 @@
 matplotlib is imported only here and only when a plot is wanted: measuring does not need it.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ colours = {"ours": "#1f6f8b", "peer": "#c9793b"}
 
 
 def write_plots(results: dict[str, Any], stem: Path) -> list[Path]:
-    """Write `STEM_sizes.png` and `STEM_ratios.png` as far as there are such cases."""
+    """Write `STEM_sizes.png`, `STEM_stream_sizes.png`, `STEM_ratios.png` as far as there are such cases."""
     import matplotlib
 
     matplotlib.use("Agg")  # No window system on a test machine.
     written = []
-    for suffix, draw in (("sizes", _draw_sizes), ("ratios", _draw_ratios)):
+    core = partial(_draw_sizes, sweep="size", rate="deliveries_per_s", title="1 publisher to 1 subscriber")
+    streams = partial(
+        _draw_sizes, sweep="stream_size", rate="messages_per_s", title="acknowledged publishes, window 4000"
+    )
+    for suffix, draw in (("sizes", core), ("stream_sizes", streams), ("ratios", _draw_ratios)):
         figure = draw(results)
         if figure is not None:
             path = stem.with_name(f"{stem.name}_{suffix}.png")
@@ -27,11 +32,11 @@ def write_plots(results: dict[str, Any], stem: Path) -> list[Path]:
     return written
 
 
-def _draw_sizes(results: dict[str, Any]):
-    """Deliveries a second (bars of the spread) and gigabytes a second over the size of the message."""
+def _draw_sizes(results: dict[str, Any], *, sweep: str, rate: str, title: str):
+    """Messages a second (bars of the spread) and gigabytes a second over the size of the message."""
     from matplotlib.figure import Figure
 
-    points = [case for case in results["cases"] if case["sweep"] == "size"]
+    points = [case for case in results["cases"] if case["sweep"] == sweep]
     if len(points) < 2:
         return None
     figure = Figure(figsize=(11, 4.5))
@@ -39,7 +44,7 @@ def _draw_sizes(results: dict[str, Any]):
     for side in ("ours", "peer"):
         sizes, middles, below, above = [], [], [], []
         for case in sorted(points, key=lambda case: case["x"]):
-            rates = [s["deliveries_per_s"] for s in case["samples"][side] if "deliveries_per_s" in s]
+            rates = [s[rate] for s in case["samples"][side] if rate in s]
             if rates:
                 middle = median(rates)
                 sizes.append(case["x"])
@@ -58,7 +63,7 @@ def _draw_sizes(results: dict[str, Any]):
         axes.grid(alpha=0.3)
         axes.legend()
     rate_axes.set_yscale("log")
-    figure.suptitle("1 publisher to 1 subscriber: median and spread")
+    figure.suptitle(f"{title}: median and spread")
     return figure
 
 

@@ -6,10 +6,12 @@ The document is plain JSON (see run.py), so that an old file can be shown again,
 from dataclasses import dataclass
 from typing import Any
 
-from loadtests.compare.cases import Goal
+from loadtests.compare.case import Goal
 from loadtests.compare.ratios import Ratio, median, ratio_of_pairs, shorten
 
 disturbed_cores = 0.15  # samples during which others used more are named under the table
+
+failure_size_max = 300
 
 ring_share_min = 0.99  # of a case that is meant to measure the way between workers
 
@@ -32,6 +34,18 @@ units = {
     "base_megabytes": "MB of the empty server",
     "idle_cores_empty": "idle cores, empty",
     "idle_cores_crowd": "idle cores, crowd",
+    "syncs_per_1000": "fdatasyncs for 1,000",
+    "disk_percent": "% of the disk's synced rate",
+    "p99_times_quiet": "p99 / quiet p99",
+    "quiet_p99_us": "quiet p99 us",
+    "recovery_ms": "all acknowledged after, ms",
+    "read_megabytes": "MB read from disk",
+    "take_over_ms": "without answers, ms",
+    "start_s": "until all is there, s",
+    "reachable_s": "until it answers, s",
+    "store_megabytes": "MB on disk",
+    "megabytes": "MB of memory",
+    "creates_per_s": "creates/s",
 }
 
 
@@ -46,6 +60,7 @@ class Line:
     peer: float | None
     ratio: Ratio | None
     goal: Goal
+    failed_sides: frozenset[str] = frozenset()
 
     @property
     def reached(self) -> bool | None:
@@ -59,25 +74,33 @@ class Line:
         return [
             self.title if first else "",
             units.get(self.figure, self.figure),
-            "failed" if self.ours is None else shorten(self.ours),
-            "failed" if self.peer is None else shorten(self.peer),
+            self._value("ours", self.ours),
+            self._value("peer", self.peer),
             str(self.ratio) if self.ratio else "",
             str(self.goal),
             verdict,
         ]
+
+    def _value(self, side: str, value: float | None) -> str:
+        """What failed is told from what that server does not have."""
+        if value is not None:
+            return shorten(value)
+        return "failed" if side in self.failed_sides else "-"
 
 
 def lines_of(results: dict[str, Any]) -> list[Line]:
     """All lines of the table, in the order of the cases."""
     lines = []
     for case in results["cases"]:
+        samples = case["samples"]
+        failed = frozenset(side for side in samples if any("failure" in each for each in samples[side]))
         for goal in case["goals"]:
             figure = goal["figure"]
-            ours = [sample.get(figure) for sample in case["samples"]["ours"]]
-            peer = [sample.get(figure) for sample in case["samples"]["peer"]]
+            ours = [sample.get(figure) for sample in samples["ours"]]
+            peer = [sample.get(figure) for sample in samples["peer"]]
             ratio = ratio_of_pairs(ours, peer)
             sides = (median(ours), median(peer))
-            lines.append(Line(case["name"], case["title"], figure, *sides, ratio, Goal(**goal)))
+            lines.append(Line(case["name"], case["title"], figure, *sides, ratio, Goal(**goal), failed))
     return lines
 
 
@@ -102,6 +125,7 @@ def goals_reached(results: dict[str, Any]) -> bool:
 def _heading(results: dict[str, Any]) -> str:
     machine = results["machine"]
     servers = results["servers"]
+    quick = ["- **quick: small stores, short samples; proves nothing**"] if results.get("quick") else []
     changed = f" with {results['changed_files']} changed files" if results["changed_files"] else ""
     return "\n".join(
         [
@@ -114,6 +138,7 @@ def _heading(results: dict[str, Any]) -> str:
             f"- {results['pairs']} interleaved pairs of {results['seconds']:g} s; ratio = ours / peer within "
             "a pair: median (smallest..largest)",
             f"- command: `{' '.join(results['command_line'])}`",
+            *quick,
         ]
     )
 
@@ -139,7 +164,9 @@ def _remarks(results: dict[str, Any]) -> list[str]:
             for number, sample in enumerate(samples, 1):
                 where = f"{case['name']}, pair {number}, {name}"
                 if "failure" in sample:
-                    remarks.append(f"- failed: {where}: {sample['failure']}")
+                    # The words of a server that did not start may be long; the JSON has them all.
+                    reason = " ".join(sample["failure"].split())[:failure_size_max]
+                    remarks.append(f"- failed: {where}: {reason}")
                 elif sample.get("foreign_cores", 0) > disturbed_cores:
                     disturbances.append((sample["foreign_cores"], where))
                 if side == "ours" and sample.get("ring_share", 1.0) < ring_share_min:

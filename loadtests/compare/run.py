@@ -5,21 +5,25 @@
                     pair 2: peer, ours                    the order turns, so that no side is always first
                     ...
 
-Every sample gets a freshly started server, so that no case inherits the memory or the connections of another.
+Every sample gets a freshly started server, so that no case inherits the memory or the connections of another,
+and where streams are measured an empty store.
 A sample that fails is kept with its reason and counts as missing; the others go on.
 """
 
+import contextlib
 import resource
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from loadtests.compare.cases import Case
+from loadtests.compare.case import Case
 from loadtests.compare.machine import describe_machine, describe_run
 from loadtests.compare.meter import machine_busy_ns
 from loadtests.compare.wire import LoadError
-from loadtests.servers import ServerError, ServerSpec
+from loadtests.servers import ServerError, ServerSpec, Store
 
 format_version = 1
 sides = ("ours", "peer")
@@ -35,8 +39,13 @@ def run_cases(
     seconds: float,
     command_line: list[str],
     progress: Progress,
+    store_root: Path = Path("."),
+    quick: bool = False,
 ) -> dict[str, Any]:
-    """Measure and return the results document; `servers` maps "ours" and "peer" to what is to be started."""
+    """Measure and return the results document; `servers` maps "ours" and "peer" to what is to be started.
+
+    Streams are stored below `store_root`, in a directory of its own for each sample that is removed after it.
+    """
     results: dict[str, Any] = {
         "format": format_version,
         **describe_run(command_line),
@@ -47,23 +56,39 @@ def run_cases(
         },
         "pairs": pairs,
         "seconds": seconds,
+        "quick": quick,
         "cases": [],
     }
     for case in chosen:
-        results["cases"].append(_run_case(case, servers, pairs, seconds, progress))
+        results["cases"].append(_run_case(case, servers, pairs, seconds, progress, store_root))
     results["duration_s"] = round(time.time() - results["start_s"], 1)
     return results
 
 
+def pairs_of(case: Case, wanted: int) -> int:
+    """How many pairs of this case are measured when `wanted` are asked for."""
+    return min(wanted, case.pairs_max or wanted)
+
+
 def _run_case(
-    case: Case, servers: dict[str, ServerSpec], pairs: int, seconds: float, progress: Progress
+    case: Case,
+    servers: dict[str, ServerSpec],
+    pairs: int,
+    seconds: float,
+    progress: Progress,
+    store_root: Path,
 ) -> dict[str, Any]:
     samples: dict[str, list[dict]] = {side: [] for side in sides}
     failure = _prepare(case, servers["peer"], seconds)
+    pairs = pairs_of(case, pairs)
     for pair in range(pairs):
         for side in sides if pair % 2 == 0 else reversed(sides):
             progress(f"{case.name} {pair + 1}/{pairs} {servers[side].name}")
-            samples[side].append({"failure": failure} if failure else _sample(case, servers[side], seconds))
+            if failure:
+                samples[side].append({"failure": failure})
+                continue
+            with _store(case, side, store_root) as store:
+                samples[side].append(_sample(case, servers[side], seconds, store))
     return {
         "name": case.name,
         "title": case.title,
@@ -85,10 +110,20 @@ def _prepare(case: Case, peer: ServerSpec, seconds: float) -> str:
     return ""
 
 
-def _sample(case: Case, spec: ServerSpec, seconds: float) -> dict[str, Any]:
+@contextlib.contextmanager
+def _store(case: Case, side: str, root: Path) -> Iterator[Store | None]:
+    if not case.streams:
+        yield None
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{case.name}_", dir=root) as directory:
+        yield Store(Path(directory).resolve() / "store", sync_always=case.peer_syncs and side == "peer")
+
+
+def _sample(case: Case, spec: ServerSpec, seconds: float, store: Store | None) -> dict[str, Any]:
     busy_ns, own_ns, start = machine_busy_ns(), _own_cpu_ns(), time.monotonic()
     try:
-        with spec.running(with_monitor=case.with_monitor) as server:
+        with spec.running(with_monitor=case.with_monitor, store=store) as server:
             sample: dict[str, Any] = dict(case.run(server, seconds))
     except (LoadError, ServerError, OSError) as error:
         return {"failure": f"{type(error).__name__}: {error}"}

@@ -3,7 +3,9 @@
 import pytest
 
 from loadtests.compare.arguments import describe_cases, parse_arguments
-from loadtests.compare.cases import cases, choose
+from loadtests.compare.case import full_scale, quick_scale
+from loadtests.compare.cases import cases
+from loadtests.compare.groups import choose, groups
 from loadtests.servers import ServerError, nats_server_spec
 
 two_servers = ["--server", "a=true", "--server", "b=true -x"]
@@ -28,6 +30,24 @@ def test_workers_are_handed_to_shardbroker():
     assert parse_arguments(["--workers", "3"]).servers["ours"].command[-2:] == ("--workers", "3")
 
 
+def test_groups_are_chosen_by_name():
+    streams = groups()["jetstream"]
+    chosen = parse_arguments([*two_servers, "--cases", "jetstream"]).chosen
+    assert [case.name for case in chosen] == [case.name for case in streams]
+    assert {case.name for case in choose("core,jetstream")} == {case.name for case in [*cases, *streams]}
+    assert all(case.streams for case in streams) and not any(case.streams for case in cases)
+
+
+def test_quick_is_small_and_short_unless_told_otherwise():
+    options = parse_arguments([*two_servers, "--quick"])
+    assert (options.pairs, options.seconds, options.scale) == (1, 0.2, quick_scale)
+    options = parse_arguments([*two_servers, "--quick", "--pairs", "3", "--stored-messages", "77"])
+    assert (options.pairs, options.scale.stored_messages) == (3, 77)
+    assert options.scale.streams == quick_scale.streams < full_scale.streams
+    (start,) = choose("js_start", options.scale)
+    assert "77 messages" in start.title
+
+
 def test_cases_by_name_and_star_once_each():
     names = [case.name for case in choose("1to1_16,1to1_*")]
     assert names[0] == "1to1_16"
@@ -46,6 +66,7 @@ def test_nonsense_is_refused(arguments, capsys):
 
 
 def test_case_names_are_unique_and_listed():
-    names = [case.name for case in cases]
+    every = choose("all")
+    names = [case.name for case in every]
     assert len(names) == len(set(names))
-    assert all(name in describe_cases() for name in names)
+    assert all(name in describe_cases(every) for name in names)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from loadtests.compare.__main__ import main
-from loadtests.compare.cases import Goal
+from loadtests.compare.case import Goal
 from loadtests.compare.report import goals_reached, lines_of, render
 
 
