@@ -1,21 +1,19 @@
 """A stream as its owner runs it: publishes come in, frames and owed answers go out."""
 
-cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from shardbroker.jetstream.frame_stage cimport FrameStage
-from shardbroker.jetstream.publish_checks cimport Proposal, PublishChecks, Verdict
+from shardbroker.jetstream.publish_checks cimport Proposal
 from shardbroker.jetstream.publish_headers cimport PublishHeaders
 from shardbroker.jetstream.stream_log cimport StreamLog
+from shardbroker.jetstream.stream_staging cimport StreamStaging
 from shardbroker.storage.frame cimport FrameHead, RecordHead
 
 cdef enum:
     ACK_SIZE_MAX = 700  # bytes of a PubAck: a name of 255 characters, escaped
 
-cdef class Stream(PublishChecks):
+cdef class Stream(StreamStaging):
     cdef:
         readonly StreamLog log
-        readonly FrameStage stage
         readonly uint32_t row  # of the log table
         public object republish  # called with (subject, headers, payload, sequence, time, previous), or None
         public bint in_dirty  # in the owner's list of streams with staged frames
@@ -25,9 +23,7 @@ cdef class Stream(PublishChecks):
         public bint failed  # a frame failed: those behind it fail, too, until none is in flight
         readonly bint closing  # it is being removed
         bint sealed
-        bint no_ack
         bint plain  # nothing but size and limits to check for a message without headers
-        uint64_t marker_ttl_s
         object transform  # of subjects, or None
         bytes ack_head  # of a PubAck, up to the sequence
         list held  # records of an atomic batch that is not committed: (position, record)
@@ -36,19 +32,11 @@ cdef class Stream(PublishChecks):
     cdef object publish_slowly(self, Proposal *proposal)
     cdef object publish_ordinary(self, Proposal *proposal, PublishHeaders *headers)
     cdef bint publish_with_id(self, Proposal *proposal, PublishHeaders *headers) noexcept
-    cdef uint64_t accept(
-        self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, uint16_t kind
-    ) except? 0
-    cdef uint64_t store(self, Proposal *proposal, uint16_t kind, uint16_t flags, uint32_t ttl_s) noexcept
-    cdef void owe(self, Proposal *proposal, uint16_t kind, uint64_t sequence) noexcept
-    cdef void refuse(self, Proposal *proposal, object error) noexcept
     cdef uint32_t write_ack(self, uint8_t *place, uint16_t kind, uint64_t sequence) noexcept
     cdef int apply_frame(
         self, const uint8_t *frame, uint64_t position, uint64_t segment, uint64_t capacity
     ) except -1
-    cdef object note_purge(self, bytes body)
     cdef object rewritten(self, bytes block, uint32_t present)
-    cdef uint64_t skip(self) except 0
     cdef int apply_record(self, const RecordHead *record, uint64_t position) except -1
     cdef int apply_moved(self, const FrameHead *head, uint64_t position) except -1
     cdef uint64_t applied_last_on(self, const uint8_t *subject, uint32_t size) noexcept
