@@ -1,10 +1,11 @@
 """The applied state of one stream, a pure function of its log.
 
-Frames are applied in log order, once they are committed; the same code builds the state at start. Nothing here
-reads a clock or a file: limits are enforced by what the frames say, and expiry by the time the caller names.
+Frames are applied in log order, once they are committed; the same code builds the state at start. Nothing
+here reads a clock or a file: limits are enforced by what the frames say, and expiry by the time the caller
+names.
 
-Order of enforcement after a message is stored, as nats-server 2.15.1 has it: the limit of its subject, max_msgs
-and max_bytes from the head, and only then its rollup.
+Order of enforcement after a message is stored, as nats-server 2.15.1 has it: the limit of its subject,
+max_msgs and max_bytes from the head, and only then its rollup.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -165,7 +166,7 @@ cdef class StreamState:
         return 0
 
     cdef int insert_moved(self, const RecordHead *record, uint64_t position) noexcept:
-        """A message whose only copy is the one that cleaning made: it takes its old place; -1 without memory."""
+        """A message whose only copy is the one that cleaning made takes its old place; -1 without memory."""
         cdef SubjectEntry *subject = self.subjects.find_or_add(
             <const uint8_t *> record + RECORD_HEAD_SIZE, record.subject_size
         )
@@ -339,8 +340,10 @@ cdef class StreamState:
         return sequence
 
     cdef uint64_t link_before(self, SubjectEntry *subject, uint64_t sequence) noexcept:
-        """The message before this sequence on its subject, which has an earlier one: from both ends in turn, for
-        a subject has few messages or is met soon on the way back."""
+        """The message before this sequence on its subject, which has an earlier one.
+
+        It is looked for from both ends in turn: a subject has few messages, or is met soon on the way back.
+        """
         cdef uint32_t id = self.subjects.id_of(subject)
         cdef uint64_t ahead = subject.first, after, back = sequence
         while True:
@@ -364,7 +367,7 @@ cdef class StreamState:
                 self.remove_message(self.messages.first)
 
     cdef void purge(self, uint64_t below, uint64_t keep, const uint8_t *filter, uint32_t size) noexcept:
-        """Remove messages below a sequence (0: no bound) of the matching subjects, all but the newest `keep`."""
+        """Remove messages below a sequence (0: no bound) of matching subjects, all but the newest `keep`."""
         cdef uint32_t i
         cdef uint64_t left, sequence, bound = below if below else self.messages.last + 1
         if size == 0:
@@ -530,7 +533,7 @@ cdef class StreamState:
     # --- finding ----------------------------------------------------------------------------------------
 
     cdef uint64_t next_on(self, uint64_t sequence, const uint8_t *filter, uint32_t size) noexcept:
-        """The first message from `sequence` on whose subject matches; 0 when there is none. No filter: any."""
+        """The first message from `sequence` on whose subject matches; 0: there is none. No filter: any."""
         cdef uint32_t id
         cdef SubjectEntry *subject
         if self.messages.count == 0:
@@ -592,7 +595,7 @@ cdef class StreamState:
         return self.next_on(sequence, filter, <uint32_t> len(filter))
 
     def next_matching_within(self, uint64_t sequence, bytes filter, uint32_t most):
-        """next_matching() that looks at `most` messages at most: (sequence or 0, where the search goes on)."""
+        """next_matching() that looks at `most` messages: (sequence or 0, where the search goes on)."""
         cdef uint32_t size = <uint32_t> len(filter), looked = 0
         if size == 0 or is_literal(filter, size):
             sequence = self.next_on(sequence, filter, size)

@@ -125,24 +125,8 @@ class Worker:
             attach.closed_rows,
             options,
         )
-        self._jetstream = None
         self._joined = False
-        if options.jetstream:
-            from shardbroker.workers.jetstream import JetStream
-
-            self._jetstream = JetStream(
-                session,
-                board,
-                _map_board(fds[0]),
-                attach.worker_index,
-                attach.worker_count,
-                options,
-                log,
-                self._send,
-                attach.server_name,
-                attach.server_id,
-            )
-            self._jetstream.on_ready = self._maybe_ready
+        self._jetstream = self._new_jetstream(session, attach, fds[0], options) if options.jetstream else None
         self._peers: dict[int, tuple[int, Mapping, int]] = {}  # worker -> generation, interest, doorbell
         for worker in range(attach.worker_count):
             first = 1 + 3 * worker
@@ -150,6 +134,25 @@ class Worker:
                 self._attach_peer(worker, attach.generations[worker], fds[first : first + 3])
         for fd in fds:
             os.close(fd)
+
+    def _new_jetstream(self, session: Session, attach: messages.Attach, board_fd: int, options: Options):
+        # Imported here: workers without JetStream start sooner and are smaller.
+        from shardbroker.workers.jetstream import JetStream
+
+        jetstream = JetStream(
+            session,
+            self._board.address,
+            _map_board(board_fd),
+            attach.worker_index,
+            attach.worker_count,
+            options,
+            self._log,
+            self._send,
+            attach.server_name,
+            attach.server_id,
+        )
+        jetstream.on_ready = self._maybe_ready
+        return jetstream
 
     def run(self) -> None:
         """Serve until Stop."""
