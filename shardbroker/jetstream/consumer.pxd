@@ -63,12 +63,13 @@ cdef class Consumer:
         SequenceSet exhausted  # reached max_deliver and were not acknowledged
         DeltaWriter delta
         readonly AckPolicy policy
-        readonly uint64_t position  # next sequence to look at; delivered.stream_seq is one less
+        readonly uint64_t position  # next sequence to look at
+        readonly uint64_t delivered_stream  # delivered.stream_seq: the last one sent, or passed by a purge
         readonly uint64_t next_consumer_sequence  # delivered.consumer_seq is one less
         readonly uint64_t floor_stream  # ack_floor.stream_seq
         readonly uint64_t floor_consumer  # ack_floor.consumer_seq
         readonly uint64_t num_pending  # messages that match and were not delivered; exact once is_counted
-        readonly uint64_t num_redelivered
+        uint64_t redelivered  # pending messages that were delivered again, and exhausted ones
         readonly uint64_t paused_until_ns  # wall clock; 0: not paused
         uint64_t max_ack_pending  # 0: no limit, like the next one
         uint64_t max_deliver
@@ -87,6 +88,7 @@ cdef class Consumer:
         uint64_t noted_consumer_sequence
         uint64_t noted_floor_stream
         uint64_t noted_floor_consumer
+        uint64_t noted_delivered_stream
 
     # --- delivering
     # What is to be sent next: redeliveries that are due, then new messages. False: nothing, see `standstill`.

@@ -98,7 +98,7 @@ cdef class Consumer:
         if restored:
             return
         self.position = max(self.start_of(config, start_sequence), 1)
-        self.floor_stream = self.position - 1
+        self.floor_stream = self.delivered_stream = self.position - 1
         if config.deliver_policy == "last_per_subject" and state.messages.count > state.subjects.count:
             self.counting.chosen_end = state.messages.last
         self.recount(self.counting.chosen_end != 0)
@@ -160,6 +160,16 @@ cdef class Consumer:
             self.counting.stop()
             self.recount()
 
+    @property
+    def num_ack_pending(self):
+        """Messages that were delivered and not acknowledged."""
+        return self.pending.count
+
+    @property
+    def num_redelivered(self):
+        """Messages that were delivered more than once; nats-server never counts those of max_deliver 1."""
+        return 0 if self.max_deliver == 1 else self.redelivered
+
     def pause(self, uint64_t until_ns):
         """Deliver nothing before this wall clock time; 0 resumes."""
         self.paused_until_ns = until_ns
@@ -169,9 +179,9 @@ cdef class Consumer:
         self.pending.clear()
         self.exhausted.clear()
         self.counting.stop()
-        self.num_redelivered = 0
+        self.redelivered = 0
         self.position = max(sequence, 1)
-        self.floor_stream = self.position - 1
+        self.floor_stream = self.delivered_stream = self.position - 1
         self.next_consumer_sequence = 1
         self.floor_consumer = 0
         self.delta.put(DELTA_RESET, self.position)
@@ -190,9 +200,15 @@ cdef class Consumer:
 
     def count_on(self, uint32_t most=COUNT_SLICE):
         """Count `most` subjects or messages more; True when num_pending is exact: delivery may begin."""
+        cdef uint64_t chosen
         if not self.is_counted:
             self.is_counted = self.counting.go_on(most)
             self.num_pending = self.counting.total
+            chosen = self.counting.chosen.next_from(self.position)
+            if self.is_counted and chosen > self.position and self.next_consumer_sequence == 1:
+                # last_per_subject begins with the first message that was chosen.
+                self.position = chosen
+                self.floor_stream = self.delivered_stream = chosen - 1
         return bool(self.is_counted)
 
     # --- the stream -------------------------------------------------------------------------------------
@@ -208,7 +224,7 @@ cdef class Consumer:
         if sequence >= self.position:
             return
         if self.exhausted.count and self.exhausted.remove(sequence):
-            self.num_redelivered -= 1
+            self.redelivered -= 1
             self.delta.put(DELTA_PARDONED, sequence)
         index = self.pending.find(sequence)
         if index != NO_ENTRY:
@@ -222,16 +238,18 @@ cdef class Consumer:
         self.pending.clear()
         self.exhausted.clear()
         self.counting.stop()
-        self.num_redelivered = self.num_pending = 0
+        self.redelivered = self.num_pending = 0
         self.is_counted = True
         self.position = max(self.position, self.state.messages.last + 1)
-        self.floor_stream = self.position - 1
+        self.floor_stream = self.delivered_stream = self.position - 1
         self.floor_consumer = self.next_consumer_sequence - 1
         self.delta.put(DELTA_CLEARED, self.position)
 
     def purged(self):
-        """After a purge: delivery goes on with what is left."""
+        """After a purge of all subjects: delivery goes on with what is left, and says so."""
         self.position = max(self.position, self.state.messages.first)
+        self.delivered_stream = max(self.delivered_stream, self.position - 1)
+        self.floor_stream = max(self.floor_stream, self.state.messages.first - 1)
         if self.pending.count == 0:
             self.move_floor()
 
@@ -318,7 +336,7 @@ cdef class Consumer:
         if delivery.deliveries > 1:
             index = self.pending.find(delivery.sequence)
             entry = &self.pending.entries[index]
-            self.num_redelivered += entry.deliveries == 1
+            self.redelivered += entry.deliveries == 1
             self.delta.put_timed(DELTA_AGAIN, delivery.sequence, now_ns)
         else:
             if self.policy == POLICY_NONE:
@@ -335,6 +353,7 @@ cdef class Consumer:
                 entry.deliveries = 0
                 self.delta.put_timed(DELTA_NEW, delivery.sequence, now_ns)
             self.position = delivery.sequence + 1
+            self.delivered_stream = delivery.sequence
             self.counting.total -= 1
             self.num_pending = self.counting.total
             if delivery.sequence <= self.counting.chosen_end:
@@ -360,7 +379,7 @@ cdef class Consumer:
             return
         if self.pending.entries[index].deliveries > 1:
             self.pending.entries[index].deliveries -= 1
-            self.num_redelivered -= self.pending.entries[index].deliveries == 1
+            self.redelivered -= self.pending.entries[index].deliveries == 1
         self.pending.enqueue(index, True)
         self.delta.put(DELTA_UNSENT, sequence)
 
@@ -392,7 +411,7 @@ cdef class Consumer:
             self.ack_all(sequence, consumer_sequence, out)
             return
         if self.exhausted.count and self.exhausted.remove(sequence):
-            self.num_redelivered -= 1
+            self.redelivered -= 1
             self.note_finished(sequence)
             self.delta.put(DELTA_PARDONED, sequence)
             out.changed = True
@@ -424,12 +443,12 @@ cdef class Consumer:
         while self.pending.count and self.pending.entries[self.pending.first].sequence <= sequence:
             index = self.pending.first
             self.note_finished(self.pending.entries[index].sequence)
-            self.num_redelivered -= self.pending.entries[index].deliveries > 1
+            self.redelivered -= self.pending.entries[index].deliveries > 1
             self.pending.remove(index)
         member = self.exhausted.next_from(1)
         while member and member <= sequence:
             self.exhausted.remove(member)
-            self.num_redelivered -= 1
+            self.redelivered -= 1
             self.note_finished(member)
             member = self.exhausted.next_from(member + 1)
         if self.pending.count:
@@ -491,7 +510,7 @@ cdef class Consumer:
         """A pending message is done with, or gone."""
         cdef bint leads = index == self.pending.first
         cdef uint64_t sequence = self.pending.entries[index].sequence
-        self.num_redelivered -= self.pending.entries[index].deliveries > 1
+        self.redelivered -= self.pending.entries[index].deliveries > 1
         self.delta.put(DELTA_DONE, sequence)
         if by_client:
             self.note_finished(sequence)
@@ -505,7 +524,7 @@ cdef class Consumer:
         cdef PendingEntry *entry = &self.pending.entries[index]
         cdef uint64_t sequence = entry.sequence
         self.events.append((EVENT_MAX_DELIVERIES, sequence, entry.consumer_sequence, entry.deliveries))
-        self.num_redelivered += entry.deliveries == 1
+        self.redelivered += entry.deliveries == 1
         self.exhausted.add(sequence)
         self.delta.put(DELTA_EXHAUSTED, sequence)
         self.pending.remove(index)
@@ -517,7 +536,7 @@ cdef class Consumer:
         cdef PendingEntry *entry
         if self.pending.count == 0:
             self.floor_consumer = self.next_consumer_sequence - 1
-            self.floor_stream = self.position - 1
+            self.floor_stream = max(self.floor_stream, self.delivered_stream)
         else:
             entry = &self.pending.entries[self.pending.first]
             self.floor_consumer = max(self.floor_consumer, entry.consumer_sequence - 1)

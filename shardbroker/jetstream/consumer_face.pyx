@@ -54,7 +54,8 @@ cdef class ConsumerFace:
     def purge(self, bytes filter=b"", uint64_t below=0, uint64_t keep=0):
         """A frame that purges."""
         self.apply(FRAME_PURGE, struct.pack("<QQIIQ", below, keep, len(filter), 0, 0) + filter)
-        self.consumers.purged()
+        if not filter:
+            self.consumers.purged()
 
     def apply(self, int kind, bytes body):
         """A frame without records."""

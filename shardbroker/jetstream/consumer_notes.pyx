@@ -1,6 +1,6 @@
 """The state of a consumer as bytes: snapshots, deltas since the last note, and a consumer made of them.
 
-    snapshot:  version, SNAPSHOT, next consumer sequence, position, floors, end and members of the chosen set,
+    snapshot:  version, SNAPSHOT, where it stands, end and members of the chosen set,
                exhausted sequences, pending entries in order, sequences that are due again in order
     delta:     version, DELTA, then (kind, numbers)...: see DeltaKind in delta_writer.pxd
 
@@ -58,6 +58,7 @@ def take_delta(Consumer consumer not None):
         and consumer.next_consumer_sequence == consumer.noted_consumer_sequence
         and consumer.floor_stream == consumer.noted_floor_stream
         and consumer.floor_consumer == consumer.noted_floor_consumer
+        and consumer.delivered_stream == consumer.noted_delivered_stream
     ):
         return b""
     if delta.failed:
@@ -77,6 +78,7 @@ cdef void put_place(DeltaWriter out, Consumer consumer) noexcept:
     out.put_number(consumer.next_consumer_sequence)
     out.put_number(consumer.floor_stream)
     out.put_number(consumer.floor_consumer)
+    out.put_number(consumer.delivered_stream)
 
 
 cdef void noted(Consumer consumer) noexcept:
@@ -84,6 +86,7 @@ cdef void noted(Consumer consumer) noexcept:
     consumer.noted_consumer_sequence = consumer.next_consumer_sequence
     consumer.noted_floor_stream = consumer.floor_stream
     consumer.noted_floor_consumer = consumer.floor_consumer
+    consumer.noted_delivered_stream = consumer.delivered_stream
 
 
 cdef void put_set(DeltaWriter out, SequenceSet members) noexcept:
@@ -188,10 +191,12 @@ cdef read_place(DeltaReader source, Consumer consumer):
     consumer.next_consumer_sequence = source.take_number()
     consumer.floor_stream = source.take_number()
     consumer.floor_consumer = source.take_number()
+    consumer.delivered_stream = source.take_number()
     if (
         consumer.position == 0
         or consumer.next_consumer_sequence == 0
         or consumer.floor_stream >= consumer.position
+        or consumer.delivered_stream >= consumer.position
         or consumer.floor_consumer >= consumer.next_consumer_sequence
     ):
         source.failed = True
@@ -208,7 +213,7 @@ cdef read_snapshot(Consumer consumer, bytes note):
     read_set(source, consumer.counting.chosen)
     read_set(source, consumer.exhausted)
     consumer.pending.clear()
-    consumer.num_redelivered = consumer.exhausted.count
+    consumer.redelivered = consumer.exhausted.count
     left = source.take_number()
     while left and not source.failed:
         read_entry(source, consumer)
@@ -248,7 +253,7 @@ cdef read_entry(DeltaReader source, Consumer consumer):
         raise MemoryError("no memory for a pending delivery")
     entry = &consumer.pending.entries[index]
     entry.deliveries = <uint32_t> deliveries
-    consumer.num_redelivered += deliveries > 1
+    consumer.redelivered += deliveries > 1
     entry.delivered_ns = source.take_time()
     if consumer.pending.wait_until(index, source.take_time()) < 0:
         raise MemoryError("no memory for a deadline")
@@ -257,10 +262,16 @@ cdef read_entry(DeltaReader source, Consumer consumer):
 cdef read_delta(Consumer consumer, bytes note):
     """Apply the changes of one delta."""
     cdef DeltaReader source = DeltaReader(note)
+    cdef PendingEntry *last
     source.take_number()
     source.take_number()
     while source.more():
         read_change(source, consumer)
+    if consumer.pending.count:
+        # Numbers of a damaged note may contradict each other.
+        last = &consumer.pending.entries[consumer.pending.last]
+        source.failed |= last.sequence >= consumer.position
+        source.failed |= last.consumer_sequence >= consumer.next_consumer_sequence
     if source.failed:
         raise StorageError(f"consumer {consumer.name}: a delta is damaged")
     consumer.delta.clear()
@@ -286,13 +297,17 @@ cdef read_change(DeltaReader source, Consumer consumer):
         consumer.pending.clear()
         consumer.exhausted.clear()
         consumer.counting.chosen.clear()
-        consumer.counting.chosen_end = consumer.num_redelivered = 0
+        consumer.counting.chosen_end = consumer.redelivered = 0
         consumer.position = sequence
+        consumer.delivered_stream = sequence - 1
         return
     if kind == DELTA_PARDONED:
-        consumer.num_redelivered -= consumer.exhausted.remove(sequence)
+        consumer.redelivered -= consumer.exhausted.remove(sequence)
         return
     if kind == DELTA_ALL:
+        if sequence >= consumer.position:
+            source.failed = True
+            return
         consumer.ack_all(sequence, source.take_number(), &outcome)
         return
     index = consumer.pending.find(sequence)
@@ -303,7 +318,7 @@ cdef read_change(DeltaReader source, Consumer consumer):
     if kind == DELTA_DONE:
         consumer.finish(index, False)
     elif kind == DELTA_AGAIN:
-        consumer.num_redelivered += entry.deliveries == 1
+        consumer.redelivered += entry.deliveries == 1
         entry.deliveries += 1
         consumer.next_consumer_sequence += 1
         entry.delivered_ns = source.take_time()
@@ -332,6 +347,7 @@ cdef replay_new(DeltaReader source, Consumer consumer, uint64_t sequence):
         raise MemoryError("no memory for a pending delivery")
     consumer.next_consumer_sequence += 1
     consumer.position = sequence + 1
+    consumer.delivered_stream = sequence
     consumer.counting.chosen.remove(sequence)
     consumer.pending.entries[index].delivered_ns = time_ns
     wait(consumer, index, consumer.deadline(1, time_ns))
@@ -354,7 +370,7 @@ cdef reconcile(Consumer consumer):
     sequence = consumer.exhausted.next_from(1)
     while sequence:
         if consumer.state.messages.get(sequence) == NULL:
-            consumer.num_redelivered -= consumer.exhausted.remove(sequence)
+            consumer.redelivered -= consumer.exhausted.remove(sequence)
         sequence = consumer.exhausted.next_from(sequence + 1)
     sequence = consumer.counting.chosen.next_from(1)
     while sequence:
@@ -368,11 +384,12 @@ def describe(Consumer consumer not None):
     """The state as a dict, for tests and tools."""
     return {
         "position": consumer.position,
+        "delivered_stream": consumer.delivered_stream,
         "next_consumer_sequence": consumer.next_consumer_sequence,
         "ack_floor": (consumer.floor_consumer, consumer.floor_stream),
         "pending": consumer.pending.items(),
         "queue": consumer.pending.queue(),
         "exhausted": consumer.exhausted.members(),
         "chosen": consumer.counting.chosen.members(),
-        "num_redelivered": consumer.num_redelivered,
+        "num_redelivered": consumer.redelivered,
     }

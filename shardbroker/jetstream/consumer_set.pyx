@@ -72,7 +72,7 @@ cdef class ConsumerSet(StreamWatcher):
             consumer.cleared()
 
     def purged(self):
-        """After the frame of a purge was applied."""
+        """After the frame of a purge of all subjects was applied; one with a filter needs no call."""
         cdef Consumer consumer
         for consumer in self.consumers:
             consumer.purged()

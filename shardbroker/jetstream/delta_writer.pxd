@@ -13,7 +13,7 @@ cdef enum DeltaKind:
     DELTA_QUEUE = 6  # sequence: it is due again
     DELTA_EXHAUSTED = 7  # sequence: max_deliver is reached
     DELTA_PARDONED = 8  # sequence: it was exhausted and is acknowledged or gone
-    DELTA_PLACE = 9  # position, next consumer sequence, both ack floors
+    DELTA_PLACE = 9  # position, next consumer sequence, both ack floors, delivered stream sequence
     DELTA_RESET = 10  # sequence
     DELTA_UNSENT = 11  # sequence: the last delivery did not happen
     DELTA_CLEARED = 12  # position: all messages of the stream are gone

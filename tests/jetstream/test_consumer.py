@@ -249,7 +249,7 @@ def test_notes_keep_counts_and_order() -> None:
     face.answer(consumer, "nak", 4, 4, 5, 900)
     face.next(consumer, 7)
     notes.append(consumer_notes.take_delta(consumer))
-    assert [len(note) for note in notes] == [11, 19, 21]  # a delivery takes three bytes or four
+    assert [len(note) for note in notes] == [12, 20, 22]  # a delivery takes three bytes or four
     again = consumer_notes.restore("c", consumer.config, face.state, 1, notes)
     assert consumer_notes.describe(again) == consumer_notes.describe(consumer)
     assert again.num_pending == consumer.num_pending == 2

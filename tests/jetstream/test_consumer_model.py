@@ -135,7 +135,7 @@ class ConsumersAndModel(RuleBasedStateMachine):
                 model.cleared()
         else:
             self.forget(gone)
-        for model in self.models:
+        for model in self.models if not text else ():
             model.purged()
 
     # --- deliveries and answers
@@ -272,6 +272,7 @@ class ConsumersAndModel(RuleBasedStateMachine):
         assert consumer.num_pending == len(coming)
         assert consumer_notes.describe(consumer) == {
             "position": model.position,
+            "delivered_stream": model.delivered,
             "next_consumer_sequence": model.next_number,
             "ack_floor": (model.floor_number, model.floor),
             "pending": [(n, s.first, s.deliveries, s.deadline, s.due) for n, s in sorted(model.sent.items())],

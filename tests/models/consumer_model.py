@@ -75,7 +75,7 @@ class ModelConsumer:
         self.floor_number = 0
         self.paused_until = 0
         self.position = max(self.start(), 1)
-        self.floor = self.position - 1
+        self.floor = self.delivered = self.position - 1
 
     def matches(self, sequence: int) -> bool:
         filters = self.rules.filters
@@ -96,6 +96,7 @@ class ModelConsumer:
             newest = {stream.messages[n]: n for n in sorted(matching)}
             self.chosen = sorted(newest.values())
             self.chosen_end = stream.last
+            return min(self.chosen, default=stream.first)
         return stream.first
 
     # --- what is to come
@@ -132,6 +133,7 @@ class ModelConsumer:
             return "ack pending full"
         sequence = coming[0]
         self.position = sequence + 1
+        self.delivered = sequence
         number = self.next_number
         self.next_number += 1
         if self.rules.policy == "none":
@@ -234,7 +236,7 @@ class ModelConsumer:
             self.floor = max(self.floor, first - 1)
             self.floor_number = max(self.floor_number, self.sent[first].first - 1)
         else:
-            self.floor, self.floor_number = self.position - 1, self.next_number - 1
+            self.floor, self.floor_number = max(self.floor, self.delivered), self.next_number - 1
 
     # --- the stream
 
@@ -247,18 +249,22 @@ class ModelConsumer:
 
     def purged(self) -> None:
         self.position = max(self.position, self.stream.first)
+        self.delivered = max(self.delivered, self.position - 1)
+        self.floor = max(self.floor, self.stream.first - 1)
         if not self.sent:
             self.move_floor()
 
     def cleared(self) -> None:
         self.sent, self.queue, self.exhausted, self.chosen_end = {}, [], set(), 0
         self.position = max(self.position, self.stream.last + 1)
+        self.delivered = self.position - 1
         self.move_floor()
 
     def reset(self, sequence: int) -> None:
         self.sent, self.queue, self.exhausted, self.chosen_end = {}, [], set(), 0
         self.position = max(sequence, 1)
-        self.next_number, self.floor_number, self.floor = 1, 0, self.position - 1
+        self.next_number, self.floor_number = 1, 0
+        self.floor = self.delivered = self.position - 1
 
     def needs(self, sequence: int) -> bool:
         """Whether an interest stream has to keep a message for it."""
