@@ -1,7 +1,7 @@
 """The consumers of one stream: who is told of its messages, and who still wants one."""
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer cimport Consumer
 from shardbroker.jetstream.stream_state cimport StreamState
@@ -18,4 +18,6 @@ cdef class ConsumerSet(StreamWatcher):
     cdef list unwanted  # interest retention: stored messages that no consumer wants
 
     cdef bint wanted(self, uint64_t sequence) noexcept
+    # Whether a consumer's filter matches a message that is not stored yet.
+    cdef bint asks_for(self, const uint8_t *subject, uint32_t size) noexcept
     cdef bint was_taken(self, uint64_t sequence, SubjectEntry *subject) noexcept

@@ -11,8 +11,9 @@ slices, after a consumer was deleted and after a start, where an acknowledgement
 removal is not.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from shardbroker.hashing cimport hash_bytes
 from shardbroker.jetstream.consumer cimport Consumer
 
 from shardbroker.jetstream.stream_state cimport StreamState
@@ -87,6 +88,18 @@ cdef class ConsumerSet(StreamWatcher):
         ]
         for consumer in self.consumers:
             if consumer.needs(sequence, subject):
+                return True
+        return False
+
+    cdef bint asks_for(self, const uint8_t *subject, uint32_t size) noexcept:
+        """Interest retention takes no message that nobody asks for."""
+        cdef Consumer consumer
+        cdef SubjectEntry entry
+        entry.name = <uint8_t *> subject
+        entry.size = size
+        entry.hash = hash_bytes(subject, size, self.state.subjects.seed)
+        for consumer in self.consumers:
+            if consumer.filter.count == 0 or consumer.filter.matches_one(&entry):
                 return True
         return False
 

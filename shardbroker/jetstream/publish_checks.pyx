@@ -13,6 +13,7 @@ Source: spec 03 sections 3, 7, 8 and 10; orders and texts were seen with nats-se
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from shardbroker.jetstream.consumer_set cimport ConsumerSet
 from shardbroker.jetstream.publish_headers cimport (
     EXPECTED_LAST_MSG_ID,
     EXPECTED_LAST_SEQUENCE,
@@ -131,8 +132,10 @@ cdef class PublishChecks:
         return error
 
     cdef bint wanted(self, Proposal *proposal) noexcept:
-        """Interest retention: whether some consumer's filter matches. There are no consumers yet."""
-        return False
+        """Interest retention: whether some consumer's filter matches."""
+        if not isinstance(self.state.watcher, ConsumerSet):
+            return False
+        return (<ConsumerSet> self.state.watcher).asks_for(proposal.subject, proposal.subject_size)
 
     cdef object check_staged(
         self, Proposal *proposal, PublishHeaders *headers, Verdict *verdict, object batch

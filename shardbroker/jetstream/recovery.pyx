@@ -16,20 +16,22 @@ from shardbroker.storage.frame cimport (
 )
 from shardbroker.storage.log_scan cimport LogSink
 
+from shardbroker.jetstream.consumer_recovery import FIRST_KIND, ConsumerNotes
 from shardbroker.storage.scan_result import without_deleted
 
 
 cdef class StateSink(LogSink):
     """Applies what the scan finds. `progress(bytes)` is called now and then.
 
-    After the scan: `notes` has the last note of each kind, `schedules` the sequences of schedule messages,
-    `lost` how many messages are known to be gone.
+    After the scan: `notes` has the last note of each kind, `consumers` what is said of them, `schedules` the
+    sequences of schedule messages, `lost` how many messages are known to be gone.
     """
 
     cdef StreamState state
     cdef object progress
     cdef readonly list schedules
     cdef readonly dict notes  # kind -> bytes of the last FRAME_NOTE
+    cdef readonly object consumers  # ConsumerNotes
     cdef readonly uint64_t lost
     cdef public list losses
     cdef set erased  # sequences of records that were overwritten, until the frame that deletes them is seen
@@ -43,6 +45,7 @@ cdef class StateSink(LogSink):
         self.wants_beat = progress is not None
         self.schedules = []
         self.notes = {}
+        self.consumers = ConsumerNotes()
         self.losses = []
         self.erased = set()
 
@@ -77,7 +80,11 @@ cdef class StateSink(LogSink):
 
     cdef int keep_note(self, const uint32_t *body, uint32_t size) except -1:
         cdef const uint8_t *text = <const uint8_t *> (body + 2)
-        if body[1] <= size - 8:
+        if body[1] > size - 8:
+            return 0
+        if body[0] >= FIRST_KIND:
+            self.consumers.take(body[0], text[: body[1]])
+        else:
             self.notes[body[0]] = text[: body[1]]
         return 0
 

@@ -1,56 +1,258 @@
-"""Calls about consumers, as long as no stream can have one: lists are empty, and no consumer is found.
+"""API calls about consumers, but for pull requests, which go to the consumer itself. Spec pages 02, 04, 05."""
 
-What makes a consumer is refused in plain words (10012), once the stream is found. Spec page 02.
-"""
-
+import os
+import time
 from typing import TYPE_CHECKING
 
-from shardbroker.jetstream import api_errors, api_requests, api_types
+from shardbroker.jetstream import api_errors, api_requests, api_types, consumer_types, consumer_updates
+from shardbroker.jetstream.ack_tokens import account_hash
+from shardbroker.jetstream.api_error import ApiError
+from shardbroker.jetstream.consumer_checks import check_create
+from shardbroker.jetstream.consumer_requests import read_create, read_page, read_pause, read_reset, read_unpin
+from shardbroker.jetstream.go_time import format_time
+from shardbroker.jetstream.header_block import get as header
+from shardbroker.jetstream.js_limits import JetStreamLimits, list_page_size
+from shardbroker.version import NATS_VERSION
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
+    from shardbroker.workers.stream_consumers import StreamConsumers
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FRESH_NAME_SIZE = 8
+
+
+class _Interest:
+    """Who subscribes in the account of a request."""
+
+    def __init__(self, request: "Request"):
+        self._request = request
+
+    def has_interest(self, subject: str) -> bool:
+        return self._request.api.js.host.has_interest(self._request.account, subject.encode())
+
+
+def create(request: "Request") -> None:
+    """CONSUMER.CREATE and CONSUMER.DURABLE.CREATE."""
+    wish = read_create(request.kind, request.tokens, request.payload)
+    entry = request.entry()
+    js = request.api.js
+
+    def checked(_errno: int) -> None:
+        consumers = entry.hosted.details.consumers
+        found = check_create(
+            wish.config,
+            entry.config,
+            JetStreamLimits(),
+            consumers.index,
+            _Interest(request),
+            action=wish.action,
+            pedantic=wish.pedantic,
+            fresh_name=_fresh_name(consumers),
+            identity=account_hash(format_time(entry.created)),
+            expected_identity=_text(header(request.block, b"Nats-Stream-Identity") if request.block else b""),
+        )
+
+        def stored(errno: int) -> None:
+            if errno:
+                if found.old is None and found.name in consumers.by_name:
+                    consumers.end(found.name, lambda _errno: None)
+                raise api_errors.CONSUMER_STORE_FAILED(err=os.strerror(errno).lower())
+            request.answer(consumer_types.create_answer(info_of(request, found.name, with_version=True)))
+            if found.old is None:
+                _tell(request, consumer_types.created(entry.name, found.name))
+            if found.old is None and found.config.pause_until is not None:
+                until = consumers.by_name[found.name].consumer.paused_until_ns
+                _tell(request, consumer_types.paused(entry.name, found.name, until, time.time_ns()))
+
+        if found.is_same:
+            stored(0)
+        elif found.old is not None:
+            consumers.change(found.name, found.config, request.later(stored))
+        else:
+            consumers.make(found.name, found.config, request.later(stored))
+
+    js.host.when_applied(entry.hosted, request.later(checked))
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _fresh_name(consumers: "StreamConsumers") -> str:
+    while True:
+        name = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(_FRESH_NAME_SIZE))
+        if name not in consumers.by_name:
+            return name
+
+
+def _tell(request: "Request", event) -> None:
+    request.api.js.advise(event.subject, event.type, event.fields, request.account)
+
+
+def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
+    """A ConsumerInfo."""
+    entry = request.entry()
+    one = entry.hosted.details.consumers.by_name.get(name)
+    if one is None:
+        raise api_errors.CONSUMER_NOT_FOUND.fresh()
+    consumer = one.consumer
+    config = consumer.config
+    groups = []
+    if config.priority_policy == "pinned_client":
+        pin = one.pulls.pinned
+        groups = [
+            consumer_types.priority_group(group, pin.decode() if pin else "", one.pulls.pinned_ns or None)
+            for group in config.priority_groups
+        ]
+    elif config.priority_groups:
+        groups = [{"group": group} for group in config.priority_groups]
+    return consumer_types.consumer_info(
+        stream=entry.name,
+        name=name,
+        created=consumer.created_ns,
+        config=config.to_json_dict(NATS_VERSION if with_version else None),
+        delivered=consumer_types.sequences(
+            consumer.next_consumer_sequence - 1, consumer.position - 1, one.delivered_ns or None
+        ),
+        ack_floor=consumer_types.sequences(
+            consumer.floor_consumer, consumer.floor_stream, one.acked_ns or None
+        ),
+        ack_pending=one.ack_pending(),
+        redelivered=consumer.num_redelivered,
+        waiting=len(one.pulls),
+        pending=consumer.num_pending,
+        now=time.time_ns(),
+        push_bound=one.is_bound and not one.is_pull,
+        pause_until=consumer.paused_until_ns or None,
+        priority_groups=groups,
+    )
 
 
 def names(request: "Request") -> None:
     """CONSUMER.NAMES."""
-    wish = api_requests.read_consumer_page(request.payload)
-    request.entry()
-    request.answer(api_types.names_page("CONSUMER.NAMES", [], wish.offset))
+    wish = read_page(request.payload)
+    consumers = request.entry().hosted.details.consumers
+    request.answer(api_types.names_page("CONSUMER.NAMES", sorted(consumers.by_name), wish.offset))
 
 
 def listing(request: "Request") -> None:
     """CONSUMER.LIST."""
-    wish = api_requests.read_consumer_page(request.payload)
-    request.entry()
-    request.answer(api_types.list_page("CONSUMER.LIST", [], total=0, offset=wish.offset))
+    wish = read_page(request.payload)
+    entry = request.entry()
+    js = request.api.js
+
+    def answer(_errno: int) -> None:
+        found = sorted(entry.hosted.details.consumers.by_name)
+        page = found[wish.offset : wish.offset + list_page_size]
+        infos = [info_of(request, name, with_version=False) for name in page]
+        request.answer(api_types.list_page("CONSUMER.LIST", infos, total=len(found), offset=wish.offset))
+
+    js.host.when_applied(entry.hosted, request.later(answer))
 
 
-def absent(request: "Request") -> None:
-    """INFO and DELETE, which take no body."""
+def info(request: "Request") -> None:
+    """CONSUMER.INFO, after everything that the stream has accepted before."""
     api_requests.require_empty(request.payload)
-    missing(request)
+    entry = request.entry()
+
+    def answer(_errno: int) -> None:
+        shown = info_of(request, request.tokens[1], with_version=True)
+        request.answer(consumer_types.info_answer(shown))
+
+    request.api.js.host.when_applied(entry.hosted, request.later(answer))
 
 
-def missing(request: "Request") -> None:
-    """All other calls about a consumer that is there."""
-    request.entry()
-    raise api_errors.CONSUMER_NOT_FOUND.fresh()
+def _consumers_with(request: "Request") -> "StreamConsumers":
+    """The stream's consumers, the named one among them. Raises 10059 and 10014."""
+    consumers = request.entry().hosted.details.consumers
+    if request.tokens[1] not in consumers.by_name:
+        raise api_errors.CONSUMER_NOT_FOUND.fresh()
+    return consumers
 
 
-def refused(request: "Request") -> None:
-    """CREATE."""
-    request.entry()
-    raise api_errors.CONSUMER_CREATE(err="consumers are not supported yet")
+def delete(request: "Request") -> None:
+    """CONSUMER.DELETE."""
+    api_requests.require_empty(request.payload)
+    consumers = _consumers_with(request)
+
+    def ended(errno: int) -> None:
+        if errno:
+            raise _store_failed(errno)
+        request.answer(api_types.success("CONSUMER.DELETE"))
+        _tell(request, consumer_types.deleted(request.stream, request.tokens[1]))
+
+    consumers.end(request.tokens[1], request.later(ended))
+
+
+def _store_failed(errno: int) -> ApiError:
+    return api_errors.CONSUMER_STORE_FAILED(err=os.strerror(errno).lower())
+
+
+def pause(request: "Request") -> None:
+    """CONSUMER.PAUSE, or resume."""
+    until = read_pause(request.payload)
+    consumers = _consumers_with(request)
+    one = consumers.by_name[request.tokens[1]]
+    now = time.time_ns()
+    config = one.consumer.config.copy()
+    consumer_updates.set_pause(config, until)
+    is_paused = until is not None and until > now
+    one.consumer.pause(until if is_paused else 0)
+
+    def stored(errno: int) -> None:
+        if errno:
+            raise _store_failed(errno)
+        request.answer(consumer_types.pause_answer(until, now))
+        _tell(request, consumer_types.paused(request.stream, one.name, until, now))
+
+    consumers.change(one.name, config, request.later(stored))
+
+
+def unpin(request: "Request") -> None:
+    """CONSUMER.UNPIN."""
+    group = read_unpin(request.payload)
+    consumers = _consumers_with(request)
+    one = consumers.by_name[request.tokens[1]]
+    if group not in (one.consumer.config.priority_groups or ()):
+        raise api_errors.CONSUMER_INVALID_PRIORITY_GROUP.fresh()
+    one.pulls.unpin(consumer_types.UNPINNED_BY_ADMIN)
+    request.api.js.consumers.wake(one)
+    request.answer(consumer_types.unpin_answer())
+
+
+def reset(request: "Request") -> None:
+    """CONSUMER.RESET: go on with a sequence, or behind the ack floor."""
+    sequence = read_reset(request.payload)
+    consumers = request.entry().hosted.details.consumers
+    one = consumers.by_name.get(request.tokens[1])
+    if one is None:
+        return  # nats-server's consumers listen for it themselves: where there is none, nobody answers
+    config = one.consumer.config
+    if sequence and config.deliver_policy not in ("all", "by_start_sequence", "by_start_time"):
+        raise api_errors.CONSUMER_INVALID_RESET(err="sequence not allowed by the deliver policy")
+    if sequence and config.deliver_policy == "by_start_sequence" and sequence < config.opt_start_seq:
+        raise api_errors.CONSUMER_INVALID_RESET(err="below start seq")
+    sequence = sequence or one.consumer.floor_stream + 1
+    one.consumer.reset(sequence)
+
+    def stored(errno: int) -> None:
+        if errno:
+            raise _store_failed(errno)
+        shown = info_of(request, one.name, with_version=True)
+        request.answer(consumer_types.reset_answer(shown, sequence))
+
+    consumers.change(one.name, config, request.later(stored))
 
 
 CALLS = {
     "CONSUMER.NAMES": names,
     "CONSUMER.LIST": listing,
-    "CONSUMER.INFO": absent,
-    "CONSUMER.DELETE": absent,
-    "CONSUMER.PAUSE": missing,
-    "CONSUMER.UNPIN": missing,
-    "CONSUMER.RESET": missing,
-    "CONSUMER.CREATE": refused,
-    "CONSUMER.DURABLE.CREATE": refused,
+    "CONSUMER.INFO": info,
+    "CONSUMER.DELETE": delete,
+    "CONSUMER.PAUSE": pause,
+    "CONSUMER.UNPIN": unpin,
+    "CONSUMER.RESET": reset,
+    "CONSUMER.CREATE": create,
+    "CONSUMER.DURABLE.CREATE": create,
 }

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
+from shardbroker.jetstream.consumer_set cimport ConsumerSet
 from shardbroker.jetstream.stream cimport Stream
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.shm.append_lane cimport LANE_NO_SYNC
@@ -21,6 +22,8 @@ cdef class Hosted:
         self.flags = LANE_NO_SYNC if no_sync else 0
         self.subscriptions = {}
         self.notes = {}
+        self.attached = []
+        self.consumers = ConsumerSet(stream.state, stream.config.retention)
         self.target = <DeliveryTarget *> calloc(1, sizeof(DeliveryTarget))
         self.direct_target = <DeliveryTarget *> calloc(1, sizeof(DeliveryTarget))
         if self.target == NULL or self.direct_target == NULL:
@@ -30,5 +33,6 @@ cdef class Hosted:
         self.direct_target.service = SERVICE_DIRECT
 
     def __dealloc__(self):
+        free(self.owed)
         free(self.target)
         free(self.direct_target)

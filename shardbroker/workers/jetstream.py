@@ -25,6 +25,8 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.workers.consumer_host import ConsumerHost
+from shardbroker.workers.consumer_keeping import ConsumerKeeper
 from shardbroker.workers.flow_infos import FlowInfos
 from shardbroker.workers.log_cleaning import LogCleaning
 from shardbroker.workers.restores import remove_abandoned
@@ -36,11 +38,22 @@ from shardbroker.workers.stream_opening import StreamEntry, open_memory, open_ne
 
 GLOBAL_ACCOUNT = "$G"
 #: What every worker listens to. Direct gets are no part of it: only streams that allow them answer, and where
-#: there is none the client is to hear that nobody responds.
+#: there is none the client is to hear that nobody responds. Pull requests go to their consumers likewise.
 _API_SUBJECTS = (
     b"$JS.API.*",
     b"$JS.API.STREAM.>",
-    b"$JS.API.CONSUMER.>",
+    b"$JS.API.CONSUMER.*",
+    b"$JS.API.CONSUMER.CREATE.>",
+    b"$JS.API.CONSUMER.DURABLE.CREATE.>",
+    b"$JS.API.CONSUMER.NAMES.>",
+    b"$JS.API.CONSUMER.LIST.>",
+    b"$JS.API.CONSUMER.INFO.>",
+    b"$JS.API.CONSUMER.DELETE.>",
+    b"$JS.API.CONSUMER.PAUSE.>",
+    b"$JS.API.CONSUMER.UNPIN.>",
+    b"$JS.API.CONSUMER.RESET.>",
+    b"$JS.API.CONSUMER.LEADER.>",
+    b"$JS.API.CONSUMER.PEER.>",
     b"$JS.API.ACCOUNT.>",
     b"$JS.API.META.>",
     b"$JS.API.SERVER.>",
@@ -99,6 +112,10 @@ class JetStream:
         self.api = StreamApi(self)
         self.host.set_api(self.api.handle)
         self.host.set_cleaning(LogCleaning(self.host))
+        self.consumers = ConsumerHost(self.host, self.log)
+        self.keeper = ConsumerKeeper(self)
+        self.consumers.set_keeper(self.keeper)
+        self.host.set_consumers(self.consumers)
         self._session.set_services(self.host)
         for subject in _API_SUBJECTS:
             self.host.subscribe(None, _SERVICE_API, subject)
@@ -231,6 +248,7 @@ class JetStream:
                 _LANE_RELEASE, entry.log_id, entry.row, b"", None, segment=base, term=self.term
             )
         entry.hosted.details.recovered(opened.schedules)
+        self.keeper.recover(entry)
 
     def _own_entries(self) -> list[StreamEntry]:
         return [

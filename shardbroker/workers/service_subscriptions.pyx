@@ -27,9 +27,6 @@ cdef class ServiceSubscriptions(ServiceOutput):
         """
         cdef DeliveryTarget *target
         cdef Hosted owner
-        cdef Subscription *subscription
-        cdef Sublist sublist
-        cdef uint64_t queue_hash = 0
         if hosted is not None:
             owner = hosted
             target = owner.target if kind == SERVICE_STREAM else owner.direct_target
@@ -38,6 +35,17 @@ cdef class ServiceSubscriptions(ServiceOutput):
             target = self.api_target
         else:
             target = <DeliveryTarget *> <size_t> self.call_targets[index]
+        number = self.subscribe_target(<size_t> target, subject, account, queue)
+        if hosted is not None:
+            hosted.subscriptions[kind, subject] = number
+        return number
+
+    def subscribe_target(self, size_t address, bytes subject, uint32_t account, bytes queue=b""):
+        """The same for a DeliveryTarget by its address, which outlives the subscription by a turn."""
+        cdef DeliveryTarget *target = <DeliveryTarget *> address
+        cdef Subscription *subscription
+        cdef Sublist sublist
+        cdef uint64_t queue_hash = 0
         subscription = subscription_new(
             subject, <uint32_t> len(subject), queue, <uint32_t> len(queue), b"1", 1
         )
@@ -58,8 +66,6 @@ cdef class ServiceSubscriptions(ServiceOutput):
         number = self.next_number
         self.next_number += 1
         self.numbered[number] = <size_t> subscription
-        if hosted is not None:
-            hosted.subscriptions[kind, subject] = number
         return number
 
     def unsubscribe(self, Hosted hosted, int kind, bytes subject):

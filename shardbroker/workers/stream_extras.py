@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.republish import Republish
 from shardbroker.workers.sourcing import Sourcing
+from shardbroker.workers.stream_consumers import StreamConsumers
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -30,6 +31,7 @@ class Details:
         self._next_ns = 0
         self._entry = entry
         self.sourcing = Sourcing(js, entry)
+        self.consumers = StreamConsumers(js, entry)
 
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""
@@ -73,6 +75,7 @@ class Details:
     def stop(self) -> None:
         """The stream is being removed."""
         self.sourcing.stop()
+        self.consumers.end_all()
         self._js.watch_special(self, False)
         self._entry.hosted.stream.special.close()
         self._js.desk.end_stream(self._entry.hosted)

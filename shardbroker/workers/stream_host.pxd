@@ -15,6 +15,7 @@ from shardbroker.workers.stream_reads cimport StreamReads
 cdef class StreamHost(StreamReads):
     cdef:
         LaneProducer lane
+        uint64_t inherited  # the lane up to here was written by a dead worker of this slot
         uint8_t *log_table
         readonly dict by_row  # row -> Hosted
         list dirty  # Hosted with staged frames

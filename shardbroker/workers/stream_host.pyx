@@ -6,9 +6,9 @@
                                                        │ processed, doorbell
     router ◄─ answers ◄─ Stream.apply_frame ◄──────────┘ drain(), next turn
 
-Nothing here waits. What is staged leaves for the lane before the turn's batch is published; what the writer has
-stored is applied and answered at the start of a turn, in lane order. Frames of memory streams are written to
-their memory and answered at once.
+Nothing here waits. What is staged leaves for the lane before the turn's batch is published; what the writer
+has stored is applied and answered at the start of a turn, in lane order. Frames of memory streams are written
+to their memory and answered at once.
 
 A nearly full lane first makes local publishers wait with their message in the input (services_full), and
 pauses those of other workers through the pressure table; after 100 ms, or when there is no room at all, a
@@ -35,6 +35,7 @@ from shardbroker.shm.append_lane cimport (
     LANE_RELEASE,
     LANE_SYNC,
     STATUS_ERRNO,
+    STATUS_REFUSED,
     STATUS_STORED,
     LaneProducer,
     LaneRecord,
@@ -79,6 +80,7 @@ cdef class StreamHost(StreamReads):
         self.session = session
         self.router = session.router
         self.lane = lane
+        self.inherited = lane.position
         self.log_table = <uint8_t *> log_table_address
         self.log = log
         self.failure_lines = FailureLines(log)
@@ -174,7 +176,7 @@ cdef class StreamHost(StreamReads):
         return True
 
     cdef void commit_early(self) noexcept:
-        """The writer has nothing to do: let it begin with what there is, while the rest is still being read."""
+        """The writer has nothing to do: let it begin with what there is, while more is still being read."""
         try:
             self.append_dirty()
             self.lane.publish()
@@ -222,7 +224,7 @@ cdef class StreamHost(StreamReads):
     # --- once a turn ------------------------------------------------------------------------------------
 
     cdef bint has_news(self) noexcept:
-        return self.lane.has_news()
+        return self.lane.has_news() and self.lane.answered >= self.inherited
 
     cdef int turn(self, uint64_t now_ns) except -1:
         """Answer for what the writer has stored, then for requests."""
@@ -245,7 +247,9 @@ cdef class StreamHost(StreamReads):
             self.answer_requests(min(left, <uint32_t> 64))
         if self.jobs:
             self.run_jobs()
-        if self.requests or self.lane.answered != self.lane.processed:
+        if self.requests or (
+            self.lane.answered != self.lane.processed and self.lane.answered >= self.inherited
+        ):
             self.pressing = True
         return 0
 
@@ -258,6 +262,8 @@ cdef class StreamHost(StreamReads):
         """Apply and answer what the writer has processed, in lane order."""
         cdef LaneRecord *record
         cdef uint64_t done = 0
+        if self.lane.answered < self.inherited:
+            return 0  # answer_predecessor() comes first
         while done < DRAIN_SIZE:
             record = self.lane.next_processed()
             if record == NULL:
@@ -283,6 +289,11 @@ cdef class StreamHost(StreamReads):
                 if status == STATUS_STORED and not stream.failed:
                     stream.apply_frame(lane_body(record), record.position, record.segment, record.capacity)
                     self.touch(hosted)
+                elif status == STATUS_REFUSED and not stream.failed:
+                    raise RuntimeError(
+                        f"stream '{stream.config.name}' does not agree with the stream-writer any more, as "
+                        "after a failed sync in the background: the worker ends, the next one reads it back"
+                    )
                 elif not stream.failed:
                     self.fail(hosted, status)
                 if stream.failed:
@@ -324,7 +335,9 @@ cdef class StreamHost(StreamReads):
         self.staged_size -= before - hosted.stream.stage.size
         return 0
 
-    cdef int answer_all(self, Hosted hosted, const uint8_t *trailer, uint32_t size, uint32_t status) except -1:
+    cdef int answer_all(
+        self, Hosted hosted, const uint8_t *trailer, uint32_t size, uint32_t status
+    ) except -1:
         """Send the answers that a frame owes: as promised if it is stored, else an error."""
         cdef const TrailerEntry *entry
         cdef uint8_t[ACK_SIZE_MAX] text
@@ -360,15 +373,19 @@ cdef class StreamHost(StreamReads):
     def failure_text(self, Hosted hosted, uint32_t status):
         """The PubAck for a message that could not be stored."""
         if hosted is None:
-            return b'{"error":{"code":404,"err_code":10059,"description":"stream not found"},"stream":"","seq":0}'
+            return (
+                b'{"error":{"code":404,"err_code":10059,"description":"stream not found"},'
+                b'"stream":"","seq":0}'
+            )
         if status > STATUS_ERRNO:
             reason = os.strerror(status - STATUS_ERRNO).lower()
         else:
             reason = "a write before it failed"
-        return hosted.stream.error_text(api_errors.STREAM_STORE_FAILED(err=f"the message is not stored: {reason}"))
+        error = api_errors.STREAM_STORE_FAILED(err=f"the message is not stored: {reason}")
+        return hosted.stream.error_text(error)
 
     cdef int commit(self) except -1:
-        """Move staged frames into the lane (or into memory), let consumers send, and show all to the writer."""
+        """Move staged frames into the lane (or memory), let consumers send, and show all to the writer."""
         self.append_dirty()
         if self.consumers.deliver(self.now_ns + self.wall_offset_ns):
             self.pressing = True
@@ -414,6 +431,9 @@ cdef class StreamHost(StreamReads):
         cdef uint64_t reserve, size
         if frame.kind == 0 and stream.frames_in_flight == 0:
             return self.answer_all(hosted, frame.trailer, <uint32_t> frame.trailer_size, STATUS_STORED)
+        if frame.kind == 0 and stream.failed:
+            # Errors that need not wait: records for them would keep the stream from ever being done failing.
+            return self.answer_all(hosted, frame.trailer, <uint32_t> frame.trailer_size, STATUS_ERRNO)
         size = 0 if frame.kind == 0 else FRAME_HEAD_SIZE + frame.body_size
         record = self.lane.claim(LANE_RECORD_SIZE + size + frame.trailer_size)
         record.kind = LANE_SYNC if frame.kind == 0 else LANE_FRAME
@@ -425,6 +445,7 @@ cdef class StreamHost(StreamReads):
         record.body_size = <uint32_t> size
         record.trailer_size = <uint32_t> frame.trailer_size
         record.term = stream.log.term
+        record.index = stream.log.index
         if frame.kind:
             stream.log.seal(frame, stream.last_sequence, self.now_ns + self.wall_offset_ns, lane_body(record))
             record.index = stream.log.index
@@ -498,7 +519,7 @@ cdef class StreamHost(StreamReads):
         if hosted in self.dirty:
             self.dirty.remove(hosted)
         self.by_row.pop(hosted.stream.row, None)
-        # The slot in `hosted` is used again only after this turn: messages of this round may still point at it.
+        # Its slot in `hosted` is free only after this turn: messages of this round may still point at it.
         self.after_turn(hosted)
         hosted.reader.close()
         if hosted.memory_fd >= 0:
@@ -520,14 +541,14 @@ cdef class StreamHost(StreamReads):
         self.pressing = True  # commit() follows in the next turn
 
     def call_number(self, call):
-        """A number under which `call(errno)` waits for a frame (Stream.stage_frame); errno 0: it is stored."""
+        """A number under which `call(errno)` waits for a frame (Stream.stage_frame); 0: it is stored."""
         number = self.next_number
         self.next_number += 1
         self.calls[number] = call
         return number
 
     def when_applied(self, Hosted hosted, call):
-        """Call `call(errno)` once everything the stream has accepted so far is applied: now, if nothing waits."""
+        """Call `call(errno)` once all that the stream has accepted is applied: now, if nothing waits."""
         if hosted.stream.frames_in_flight == 0 and hosted.stream.stage.first == NULL:
             call(0)
             return
@@ -570,18 +591,21 @@ cdef class StreamHost(StreamReads):
     def answer_predecessor(self):
         """Answer for what a dead worker of this slot has sent: it is stored, or it was refused.
 
-        Its frames are in the streams already, read back from the store; only the answers are owed.
+        Its frames are in the streams already, read back from the store; only the answers are owed. The writer
+        is through with all of it before a successor starts. What this worker has sent since lies behind it.
         """
         cdef LaneRecord *record
         cdef Hosted hosted
-        while True:
+        own_calls, self.calls = self.calls, {}  # the calls of the dead have the same numbers
+        while self.lane.answered < self.inherited:
             record = self.lane.next_processed()
             if record == NULL:
-                return
+                raise RuntimeError("the append lane holds records of a dead worker that are not stored")
             hosted = self.by_row.get(record.row)
             if record.trailer_size:
                 self.answer_all(hosted, lane_trailer(record), record.trailer_size, record.status)
             self.lane.release(record)
+        self.calls = own_calls
 
     # --- figures ----------------------------------------------------------------------------------------
 
@@ -649,7 +673,7 @@ cdef class StreamHost(StreamReads):
         return 0
 
     def expire(self, Hosted hosted):
-        """Remove messages that are past their time; the last of a subject may leave a marker (spec 03 section 6)."""
+        """Remove messages past their time; the last of a subject may leave a marker (spec 03 section 6)."""
         cdef Stream stream = hosted.stream
         if stream.state.expire(self.now_ns + self.wall_offset_ns, 10_000):
             self.touch(hosted)

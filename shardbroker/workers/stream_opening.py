@@ -110,6 +110,7 @@ def open_stored(
     stream = Stream(entry.config, state, log, entry.row, reserved=entry.reserved)
     hosted = Hosted(stream, LogReader(directory), 0, -1, no_sync)
     hosted.notes = sink.notes
+    hosted.consumer_notes = sink.consumers
     bases = (segment_base_of(path.rsplit("/", 1)[-1]) for path in result.leftover_paths)
     leftovers = [base for base in bases if base is not None]
     return Opened(hosted, result.notes, sink.losses, leftovers, sink.schedules)
@@ -144,6 +145,7 @@ def open_memory(entry: StreamEntry, term: int, memory_fd: int, start: int, now_n
     stream = Stream(entry.config, state, log, entry.row, reserved=entry.reserved)
     hosted = Hosted(stream, LogReader("", memory_fd), 0, memory_fd, False)
     hosted.notes = sink.notes
+    hosted.consumer_notes = sink.consumers
     return Opened(hosted, [], sink.losses, [], sink.schedules)
 
 

@@ -10,11 +10,13 @@ from tests.conformance.js_script import JetStreamScript, heard_by
 from tests.conformance.wire import Answer
 
 _TIME = re.compile(rb"(?!0001-01-01)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
+_ACK_TIME = re.compile(rb"(\$JS\.ACK\.[^.]+\.[^.]+\.[0-9]+\.[0-9]+\.[0-9]+\.)[0-9]+(\.[0-9]+)$")
 _RULES = [
     (_TIME, b"<time>"),
     (re.compile(rb'"id":"[0-9A-Za-z]{22}"'), b'"id":"<id>"'),
     (re.compile(rb'(total\\?":)[0-9]+(,\\?"errors\\?":)[0-9]+'), rb"\1<n>\2<n>"),
     (re.compile(rb'"id":[0-9]+,"acc"'), b'"id":<n>,"acc"'),
+    (re.compile(rb'"pause_remaining":[0-9]+'), b'"pause_remaining":<ns>'),
     (re.compile(rb',"_shardbroker[^"]*":"[^"]*"'), b""),  # what is done in another way is told there
     (re.compile(rb'"rtt":[0-9]+,'), b""),  # there once it was measured
 ]
@@ -26,6 +28,8 @@ def comparable(answer: Answer, server_name: str) -> str:
     for pattern, text in _RULES:
         body = pattern.sub(text, body)
     words = answer.line.split()
+    # The time in an ack subject.
+    words = [_ACK_TIME.sub(rb"\1<ns>\2", word) for word in words]
     if words[1].startswith(b"_R"):
         words[1] = b"_R"
     # Sizes follow from the body, and times have more or fewer digits.

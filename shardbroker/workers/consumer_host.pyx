@@ -1,0 +1,402 @@
+"""Runs the consumers of this worker's streams: what comes in for them, whose turn it is, what is written down.
+
+    pull, ack, flow answer ─► take ─┐
+    message applied ────────► changed ─► ready ─► deliver(), once a turn ─► router
+    time ───────────────────► tick ─┘                 └─► notes, staged in the stream's log
+
+Nothing is sent while a message is being taken. Changes of a turn are one note a stream, staged before anything
+the turn has sent leaves for a socket; it is synced with what follows. An acknowledgement that wants an answer is
+answered when the note with its effect is durable. Removals that acknowledgements allow (interest, work queue)
+are staged behind that note, so no crash can undo the one and keep the other.
+
+Advisories and metrics are made of events once a turn, by consumer_keeping.py, if anybody listens.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from shardbroker.arrays cimport reserve
+from shardbroker.jetstream.ack_tokens cimport (
+    ACK_NAK,
+    ACK_NEXT,
+    ACK_OK,
+    ACK_PROGRESS,
+    ACK_TERM,
+    ACK_UNKNOWN,
+    AckPlace,
+    AckWord,
+    read_ack_subject,
+    read_ack_word,
+)
+from shardbroker.jetstream.consumer cimport POLICY_FLOW_CONTROL, AckOutcome, Consumer
+from shardbroker.jetstream.frame_stage cimport TRAILER_TEXT
+from shardbroker.jetstream.stream cimport Stream
+from shardbroker.routing.delivery_target cimport DeliveryTarget
+from shardbroker.routing.router cimport PublishView
+from shardbroker.storage.frame cimport FRAME_DELETE, FRAME_NOTE
+from shardbroker.workers.hosted cimport SERVICE_ACK, SERVICE_NEXT, Hosted
+from shardbroker.workers.hosted_consumer cimport HostedConsumer
+
+import struct
+
+from shardbroker.jetstream.consumer_notes import take_delta
+from shardbroker.jetstream.consumer_recovery import NOTE_DELTAS, note, part
+
+cdef enum:
+    LOOK_NS = 250_000_000  # how often the interest of those who wait is looked at
+    COUNT_SLICE = 20_000  # messages or subjects that are counted in one go
+    SNAPSHOT_AFTER = 1 << 20  # bytes of deltas that are worth a snapshot
+    DELETE_RUNS_MAX = 4096  # of one frame
+
+
+cdef class ConsumerHost(ConsumerPushes):
+    """`host` has the streams. `keeper` is set before the first consumer comes."""
+
+    def __init__(self, host, log):
+        super().__init__(host, log)
+        self.consumers = []
+        self.ready = []
+        self.streams = []
+        self.noting = []
+        self.gone = []
+        self.told = []
+
+    def set_keeper(self, keeper):
+        """consumer_keeping.ConsumerKeeper: stages snapshots, tells events, ends who is not used."""
+        self.keeper = keeper
+
+    def attach(self, Consumer consumer not None, Hosted hosted not None, new_pin):
+        """Run a consumer from now on; its HostedConsumer. Nothing comes in for it yet."""
+        index = next((i for i, other in enumerate(self.consumers) if other is None), len(self.consumers))
+        one = HostedConsumer(consumer, hosted, index, self.host.wall_ns(), new_pin)
+        if index == len(self.consumers):
+            self.consumers.append(one)
+        else:
+            self.consumers[index] = one
+        hosted.consumers.add(consumer)
+        hosted.attached.append(one)
+        return one
+
+    def detach(self, HostedConsumer one not None):
+        """The consumer has ended; nothing comes in for it any more."""
+        one.is_gone = True
+        one.hosted.consumers.discard(one.name)
+        if one in one.hosted.attached:
+            one.hosted.attached.remove(one)
+        self.consumers[one.index] = None
+        self.gone.append(one)
+
+    def wake(self, HostedConsumer one not None):
+        """Look at a consumer in the next turn."""
+        self.activate(one)
+        self.note_due(one.hosted)
+        self.host.pressing = True
+
+    # --- coming in --------------------------------------------------------------------------------------
+
+    cdef void take(self, DeliveryTarget *target, PublishView *view) noexcept:
+        cdef HostedConsumer one
+        cdef uint64_t wall_ns = self.host.now_ns + self.host.wall_offset_ns
+        cdef uint32_t header_size = <uint32_t> view.header_size if view.header_size > 0 else 0
+        if target.service_index >= <uint32_t> len(self.consumers):
+            return
+        found = self.consumers[target.service_index]
+        if found is None:
+            return
+        one = <HostedConsumer> found
+        if target.service == SERVICE_NEXT:
+            self.take_request(
+                one, view.reply, view.reply_size, view.payload, header_size, view.payload + header_size,
+                view.payload_size - header_size, wall_ns,
+            )
+        elif target.service == SERVICE_ACK:
+            self.take_ack(one, view, wall_ns)
+        else:
+            self.take_flow(one, view)
+        self.activate(one)
+
+    cdef void take_ack(self, HostedConsumer one, PublishView *view, uint64_t wall_ns) noexcept:
+        """An acknowledgement; those of other deliveries than there were change nothing."""
+        cdef AckPlace place
+        cdef AckWord word
+        cdef AckOutcome outcome
+        cdef uint32_t header_size = <uint32_t> view.header_size if view.header_size > 0 else 0
+        if not read_ack_subject(view.subject, view.subject_size, &place):
+            return
+        read_ack_word(view.payload + header_size, view.payload_size - header_size, &word)
+        one.active_ns = wall_ns
+        self.apply_ack(one, &place, &word, &outcome, wall_ns)
+        if outcome.changed and not one.hosted.owes_notes:
+            self.note_due(one.hosted)
+        if word.verb == ACK_NEXT:
+            self.take_request(
+                one, view.reply, view.reply_size, NULL, 0, word.argument, word.argument_size, wall_ns
+            )
+        elif outcome.answer and view.reply_size:
+            self.owe(one.hosted, view.account, view.reply, view.reply_size)
+
+    cdef void apply_ack(
+        self, HostedConsumer one, const AckPlace *place, const AckWord *word, AckOutcome *outcome, uint64_t wall_ns
+    ) noexcept:
+        cdef uint64_t sequence = place.stream_seq, number = place.consumer_seq
+        outcome.answer = True
+        outcome.changed = False
+        if word.verb == ACK_OK or word.verb == ACK_NEXT:
+            one.consumer.ack(sequence, number, outcome)
+            if outcome.changed:
+                one.acked_ns = wall_ns
+                if one.sample_percent and outcome.delivered_ns:
+                    self.told.append((
+                        one, "ack", sequence, outcome.consumer_sequence, outcome.deliveries,
+                        wall_ns - outcome.delivered_ns,
+                    ))
+        elif word.verb == ACK_NAK:
+            one.consumer.nak(sequence, number, word.delay_ns if word.has_delay else 0, wall_ns, outcome)
+            if outcome.changed:
+                self.told.append((one, "nak", sequence, outcome.consumer_sequence, outcome.deliveries, None))
+        elif word.verb == ACK_PROGRESS:
+            one.consumer.progress(sequence, wall_ns, outcome)
+        elif word.verb == ACK_TERM:
+            one.consumer.term(sequence, number, outcome)
+            if outcome.changed:
+                one.acked_ns = wall_ns
+                self.told.append((
+                    one, "term", sequence, outcome.consumer_sequence, outcome.deliveries,
+                    word.argument[: word.argument_size] if word.argument_size else b"",
+                ))
+
+    cdef void take_flow(self, HostedConsumer one, PublishView *view) noexcept:
+        """The client has read up to a flow control request."""
+        cdef AckOutcome outcome
+        if one.flow.answered(view.subject[: view.subject_size]) and one.consumer.policy == POLICY_FLOW_CONTROL:
+            one.consumer.ack(one.flow_sequence, one.flow_consumer_sequence, &outcome)
+            if outcome.changed and not one.hosted.owes_notes:
+                self.note_due(one.hosted)
+
+    cdef void owe(self, Hosted hosted, uint32_t account, const uint8_t *reply, uint32_t size) noexcept:
+        """Answer this acknowledgement once the next note is durable."""
+        cdef void *grown = reserve(hosted.owed, hosted.owed_size, 8 + size, &hosted.owed_capacity, 1)
+        if grown == NULL:
+            return  # the client asks again
+        hosted.owed = <uint8_t *> grown
+        (<uint32_t *> (hosted.owed + hosted.owed_size))[0] = account
+        (<uint32_t *> (hosted.owed + hosted.owed_size + 4))[0] = size
+        memcpy(hosted.owed + hosted.owed_size + 8, reply, size)
+        hosted.owed_size += 8 + size
+        if not hosted.owes_notes:
+            self.note_due(hosted)
+
+    cdef void changed(self, Hosted hosted) noexcept:
+        hosted.has_changed = True
+        self.streams.append(hosted)
+        if not hosted.owes_notes:
+            self.note_due(hosted)
+
+    cdef void activate(self, HostedConsumer one) noexcept:
+        if not one.is_ready:
+            one.is_ready = True
+            self.ready.append(one)
+
+    cdef void note_due(self, Hosted hosted) noexcept:
+        if not hosted.owes_notes:
+            hosted.owes_notes = True
+            self.noting.append(hosted)
+
+    # --- once a turn ------------------------------------------------------------------------------------
+
+    cdef bint deliver(self, uint64_t wall_ns) except -1:
+        cdef HostedConsumer one
+        cdef Hosted hosted
+        cdef bint more, pressing = False
+        if self.streams:
+            for hosted in self.streams:
+                hosted.has_changed = False
+                for one in hosted.attached:
+                    if one.is_pull and one.pulls.count or not one.is_pull:
+                        self.activate(one)
+            self.streams.clear()
+        if self.ready:
+            ready, self.ready = self.ready, []
+            for one in ready:
+                one.is_ready = False
+                if one.is_gone:
+                    continue
+                self.is_cold = False
+                if not one.consumer.is_counted:
+                    one.consumer.count_on(COUNT_SLICE)
+                more = self.serve(one, wall_ns) if one.is_pull else self.push(one, wall_ns)
+                if one.consumer.next_consumer_sequence != one.consumer.noted_consumer_sequence:
+                    self.note_due(one.hosted)
+                if more:
+                    self.activate(one)
+                    if not self.is_cold:
+                        pressing = True
+        if self.refusals:
+            refusals, self.refusals = self.refusals, []
+            for account, reply, block in refusals:
+                self.host.send(account, reply, b"", block)
+        if self.noting:
+            self.settle()
+        if self.told:
+            told, self.told = self.told, []
+            self.keeper.tell(told)
+        return pressing
+
+    cdef int settle(self) except -1:
+        """Write down what has changed."""
+        cdef Hosted hosted
+        cdef HostedConsumer one
+        noting, self.noting = self.noting, []
+        for hosted in noting:
+            hosted.owes_notes = False
+            if hosted.stream.closing:
+                hosted.owed_size = 0
+                continue
+            for one in hosted.attached:
+                if one.consumer.events:
+                    for kind, sequence, number, deliveries in one.consumer.events:
+                        self.told.append((one, kind, sequence, number, deliveries, None))
+                    one.consumer.events.clear()
+                if one.pulls.pin_events:
+                    for kind, text in one.pulls.pin_events:
+                        self.told.append((one, kind, 0, 0, 0, text))
+                    one.pulls.pin_events.clear()
+            self.write_notes(hosted)
+            if hosted.consumers.interest or hosted.consumers.workqueue:
+                self.stage_removals(hosted)
+        return 0
+
+    cdef int write_notes(self, Hosted hosted) except -1:
+        """One frame with the changes of all consumers of a stream, and what is owed for them."""
+        cdef Stream stream = hosted.stream
+        cdef uint64_t before = stream.stage.size
+        cdef uint32_t at = 0, size
+        cdef uint8_t *place
+        cdef bytes body = self.deltas(hosted)
+        if body is None and hosted.owed_size == 0:
+            return 0
+        body = note(NOTE_DELTAS, body if body is not None else b"")
+        place = stream.stage.body(FRAME_NOTE, stream.last_sequence, len(body))
+        if place == NULL:
+            raise MemoryError("no memory for a note")
+        memcpy(place, <const uint8_t *> body, len(body))
+        while at < hosted.owed_size:
+            size = (<uint32_t *> (hosted.owed + at + 4))[0]
+            stream.stage.answer(
+                TRAILER_TEXT, 0, (<uint32_t *> (hosted.owed + at))[0], hosted.owed + at + 8, size, NULL, 0
+            )
+            at += 8 + size
+        hosted.owed_size = 0
+        stream.stage.close()
+        self.host.staged_size += stream.stage.size - before
+        if not stream.in_dirty:
+            self.host.mark_dirty(hosted)
+        return 0
+
+    cdef bytes deltas(self, Hosted hosted):
+        """The changes of all consumers of a stream, or None. Where only the search has gone on, that can wait."""
+        cdef HostedConsumer one
+        cdef Consumer consumer
+        parts = []
+        for one in hosted.attached:
+            consumer = one.consumer
+            if not one.persists or (
+                consumer.delta.size == 0
+                and consumer.next_consumer_sequence == consumer.noted_consumer_sequence
+                and consumer.floor_stream == consumer.noted_floor_stream
+                and consumer.floor_consumer == consumer.noted_floor_consumer
+            ):
+                continue
+            if one.wants_snapshot and not one.is_noting:
+                self.keeper.keep(one)
+                continue
+            text = take_delta(consumer)
+            one.delta_size += <uint64_t> len(text)
+            if one.delta_size > SNAPSHOT_AFTER:
+                one.wants_snapshot = True
+            parts.append(part(one.name.encode(), text))
+        return b"".join(parts) if parts else None
+
+    cdef int stage_removals(self, Hosted hosted) except -1:
+        """Messages that all consumers concerned have done with."""
+        self.remove(hosted, hosted.consumers.removable())
+        return 0
+
+    def remove(self, Hosted hosted not None, sequences):
+        """Stage the removal of these messages, which rise."""
+        cdef Stream stream = hosted.stream
+        cdef uint64_t before = stream.stage.size
+        if not sequences:
+            return
+        runs = []
+        first = count = 0
+        for sequence in sequences:
+            if first + count == sequence:
+                count += 1
+                continue
+            if count:
+                runs += (first, count)
+            first, count = sequence, 1
+        runs += (first, count)
+        for start in range(0, len(runs), 2 * DELETE_RUNS_MAX):
+            piece = runs[start : start + 2 * DELETE_RUNS_MAX]
+            stream.stage_frame(FRAME_DELETE, struct.pack(f"<{len(piece)}Q", *piece))
+        self.host.staged_size += stream.stage.size - before
+        if not stream.in_dirty:
+            self.host.mark_dirty(hosted)
+
+    # --- failures and time ------------------------------------------------------------------------------
+
+    cdef void failed(self, Hosted hosted) noexcept:
+        """What was staged is lost: consumers are written down anew."""
+        cdef HostedConsumer one
+        self.forget_windows(hosted)
+        hosted.owed_size = 0
+        for one in hosted.attached:
+            one.wants_snapshot = True
+
+    def forget(self, Hosted hosted not None):
+        """A stream is gone."""
+        self.forget_windows(hosted)
+
+    cdef bint releasable(self, Hosted hosted, uint64_t end) except -1:
+        """Everybody is written down behind that position, or will be soon."""
+        cdef HostedConsumer one
+        cdef bint ready = True
+        for one in hosted.attached:
+            if one.persists and one.noted_at < end:
+                ready = False
+                if not one.is_noting:
+                    self.keeper.keep(one)
+        return ready
+
+    cdef int tick(self, uint64_t wall_ns) except -1:
+        """Every 50 ms."""
+        cdef HostedConsumer one
+        cdef bint look = wall_ns >= self.next_look_ns
+        cdef uint64_t due
+        if look:
+            self.next_look_ns = wall_ns + LOOK_NS
+        self.gone.clear()
+        for found in self.consumers:
+            if found is None:
+                continue
+            one = <HostedConsumer> found
+            due = one.consumer.next_due_ns()
+            if due and due <= wall_ns:
+                one.consumer.due(wall_ns)
+                self.note_due(one.hosted)
+                self.activate(one)
+            if one.is_pull:
+                self.tick_pulls(one, wall_ns, look)
+                if one.pulls.pin_events:
+                    self.note_due(one.hosted)
+            else:
+                self.tick_push(one, wall_ns, look)
+            if look and one.consumer.has_work(wall_ns) and (one.pulls.count or not one.is_pull):
+                self.activate(one)
+        if self.ready or self.refusals or self.noting:
+            self.host.pressing = True
+        if look and self.keeper is not None:
+            self.keeper.look(wall_ns)
+        return 0

@@ -1,0 +1,90 @@
+"""What consumers of a worker need now and then: events told, snapshots, an end for those nobody uses."""
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from shardbroker.jetstream import consumer_types
+from shardbroker.jetstream.consumer import EVENT_GONE, EVENT_MAX_DELIVERIES
+
+if TYPE_CHECKING:
+    from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.stream_opening import StreamEntry
+
+_SECOND_NS = 1_000_000_000
+
+
+class ConsumerKeeper:
+    """Of all consumers of one worker."""
+
+    def __init__(self, js: "JetStream"):
+        self._js = js
+
+    def recover(self, entry: "StreamEntry") -> None:
+        """A stream was read back."""
+        entry.hosted.details.consumers.recover()
+
+    def keep(self, one) -> None:
+        """Write down configuration and state of a consumer."""
+        one.hosted.details.consumers.keep(one)
+
+    def new_pin(self) -> bytes:
+        """The id of a pinned client."""
+        from shardbroker.workers.jetstream import new_event_id
+
+        return new_event_id().encode()
+
+    def tell(self, events: list[tuple]) -> None:
+        """Advisories and metrics: (consumer, what, stream and consumer sequence, deliveries, more)."""
+        for one, what, sequence, number, deliveries, more in events:
+            event = self._event(one, what, sequence, number, deliveries, more)
+            if event is not None:
+                self._js.advise(event.subject, event.type, event.fields, one.hosted.account)
+
+    def _event(self, one, what: str, sequence: int, number: int, deliveries: int, more):
+        stream = one.hosted.stream.config.name
+        if what == EVENT_MAX_DELIVERIES:
+            return consumer_types.max_deliveries(stream, one.name, sequence, deliveries)
+        if what == "nak":
+            return consumer_types.naked(stream, one.name, number, sequence, deliveries)
+        if what == "term":
+            reason = more.decode("utf-8", "replace")
+            return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
+        if what == EVENT_GONE:
+            reason = consumer_types.REASON_DELETED_UNACKNOWLEDGED
+            return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
+        if what == "ack":
+            if one.sample_percent < 100 and os.urandom(1)[0] * 100 >= one.sample_percent * 256:
+                return None
+            return consumer_types.ack_metric(stream, one.name, number, sequence, more, deliveries)
+        group = (one.consumer.config.priority_groups or [""])[0]
+        if what == "pinned":
+            pin = more.decode()
+            return consumer_types.pinned(stream, one.name, group, pin, account="$G")
+        return consumer_types.unpinned(stream, one.name, group, more, account="$G")
+
+    def look(self, wall_ns: int) -> None:
+        """Four times a second: end consumers that nobody uses, and tell of pauses that are over."""
+        for one in self._js.consumers.consumers:
+            if one is None:
+                continue
+            config = one.consumer.config
+            until = one.consumer.paused_until_ns
+            if until and until <= wall_ns:
+                one.consumer.pause(0)
+                self._js.consumers.wake(one)
+                event = consumer_types.paused(one.hosted.stream.config.name, one.name, until, time.time_ns())
+                self._js.advise(event.subject, event.type, event.fields, one.hosted.account)
+            threshold = config.inactive_threshold
+            if threshold and not len(one.pulls) and not one.is_bound and wall_ns - one.active_ns > threshold:
+                self.end_unused(one)
+
+    def end_unused(self, one) -> None:
+        """An ephemeral consumer, or one with a threshold, that nobody uses any more."""
+        stream = one.hosted.stream.config.name
+
+        def ended(_errno: int) -> None:
+            event = consumer_types.deleted(stream, one.name)
+            self._js.advise(event.subject, event.type, event.fields, one.hosted.account)
+
+        one.hosted.details.consumers.end(one.name, ended)
