@@ -23,7 +23,12 @@ cdef class ConsumerHost(ConsumerPushes):
     cdef void note_due(self, Hosted hosted) noexcept
     cdef void take_ack(self, HostedConsumer one, PublishView *view, uint64_t wall_ns) noexcept
     cdef void apply_ack(
-        self, HostedConsumer one, const AckPlace *place, const AckWord *word, AckOutcome *outcome, uint64_t wall_ns
+        self,
+        HostedConsumer one,
+        const AckPlace *place,
+        const AckWord *word,
+        AckOutcome *outcome,
+        uint64_t wall_ns,
     ) noexcept
     cdef void take_flow(self, HostedConsumer one, PublishView *view) noexcept
     cdef void owe(self, Hosted hosted, uint32_t account, const unsigned char *reply, uint32_t size) noexcept

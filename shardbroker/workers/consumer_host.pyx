@@ -1,13 +1,13 @@
-"""Runs the consumers of this worker's streams: what comes in for them, whose turn it is, what is written down.
+"""Runs the consumers of this worker's streams: what comes in for them, whose turn it is, what is noted.
 
     pull, ack, flow answer ─► take ─┐
     message applied ────────► changed ─► ready ─► deliver(), once a turn ─► router
     time ───────────────────► tick ─┘                 └─► notes, staged in the stream's log
 
-Nothing is sent while a message is being taken. Changes of a turn are one note a stream, staged before anything
-the turn has sent leaves for a socket; it is synced with what follows. An acknowledgement that wants an answer is
-answered when the note with its effect is durable. Removals that acknowledgements allow (interest, work queue)
-are staged behind that note, so no crash can undo the one and keep the other.
+Nothing is sent while a message is being taken. Changes of a turn are one note a stream, staged before
+anything the turn has sent leaves for a socket; it is synced with what follows. An acknowledgement that wants
+an answer is answered when the note with its effect is durable. Removals that acknowledgements allow
+(interest, work queue) are staged behind that note, so no crash can undo the one and keep the other.
 
 Advisories and metrics are made of events once a turn, by consumer_keeping.py, if anybody listens.
 """
@@ -136,7 +136,12 @@ cdef class ConsumerHost(ConsumerPushes):
             self.owe(one.hosted, view.account, view.reply, view.reply_size)
 
     cdef void apply_ack(
-        self, HostedConsumer one, const AckPlace *place, const AckWord *word, AckOutcome *outcome, uint64_t wall_ns
+        self,
+        HostedConsumer one,
+        const AckPlace *place,
+        const AckWord *word,
+        AckOutcome *outcome,
+        uint64_t wall_ns,
     ) noexcept:
         cdef uint64_t sequence = place.stream_seq, number = place.consumer_seq
         outcome.answer = True
@@ -168,7 +173,8 @@ cdef class ConsumerHost(ConsumerPushes):
     cdef void take_flow(self, HostedConsumer one, PublishView *view) noexcept:
         """The client has read up to a flow control request."""
         cdef AckOutcome outcome
-        if one.flow.answered(view.subject[: view.subject_size]) and one.consumer.policy == POLICY_FLOW_CONTROL:
+        cdef bint answered = one.flow.answered(view.subject[: view.subject_size])
+        if answered and one.consumer.policy == POLICY_FLOW_CONTROL:
             one.consumer.ack(one.flow_sequence, one.flow_consumer_sequence, &outcome)
             if outcome.changed and not one.hosted.owes_notes:
                 self.note_due(one.hosted)
@@ -294,7 +300,7 @@ cdef class ConsumerHost(ConsumerPushes):
         return 0
 
     cdef bytes deltas(self, Hosted hosted):
-        """The changes of all consumers of a stream, or None. Where only the search has gone on, that can wait."""
+        """The changes of all consumers of a stream, or None. Where only the search went on, that can wait."""
         cdef HostedConsumer one
         cdef Consumer consumer
         parts = []

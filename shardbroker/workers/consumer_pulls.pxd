@@ -12,7 +12,9 @@ cdef class ConsumerPulls(ConsumerSends):
         self, HostedConsumer one, const uint8_t *reply, uint32_t reply_size, const uint8_t *headers,
         uint32_t header_size, const uint8_t *body, uint32_t size, uint64_t wall_ns,
     ) noexcept
-    cdef object take_slowly(self, HostedConsumer one, bytes reply, bytes headers, bytes body, uint64_t wall_ns)
+    cdef object take_slowly(
+        self, HostedConsumer one, bytes reply, bytes headers, bytes body, uint64_t wall_ns
+    )
     cdef void refuse(self, HostedConsumer one, const uint8_t *reply, uint32_t reply_size, int answer) noexcept
     cdef uint64_t sendable(self, HostedConsumer one) noexcept
     cdef bint serve(self, HostedConsumer one, uint64_t wall_ns) noexcept

@@ -1,8 +1,9 @@
 """Pull requests: they come in, are served one message each in turn, and end with a status or in silence.
 
-The order of service is WaitingPulls' matter; here are messages, statuses and interest. A request that comes in
-is only queued: messages and statuses leave at the end of the turn. Whoever does not listen any more is found when
-there is something for him, and four times a second. Rules and texts: spec page 04, sections 7 and 8.
+The order of service is WaitingPulls' matter; here are messages, statuses and interest. A request that comes
+in is only queued: messages and statuses leave at the end of the turn. Whoever does not listen any more is
+found when there is something for him, and four times a second. Rules and texts: spec page 04, sections 7 and
+8.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -73,7 +74,11 @@ cdef class ConsumerPulls(ConsumerSends):
         if header_size or not one.is_plain or not one.is_pull or not read_next_wish(body, size, &wish):
             try:
                 answer = self.take_slowly(
-                    one, reply[:reply_size], headers[:header_size] if header_size else b"", body[:size], wall_ns
+                    one,
+                    reply[:reply_size],
+                    headers[:header_size] if header_size else b"",
+                    body[:size],
+                    wall_ns,
                 )
             except PullRefused as refused:
                 self.refusals.append((one.hosted.account, reply[:reply_size], refused.block))
@@ -98,8 +103,10 @@ cdef class ConsumerPulls(ConsumerSends):
         if one.pulls.ended:
             self.tell_ended(one)
 
-    cdef object take_slowly(self, HostedConsumer one, bytes reply, bytes headers, bytes body, uint64_t wall_ns):
-        """A request that is unusual, or meets a consumer with limits or priority groups. Raises PullRefused."""
+    cdef object take_slowly(
+        self, HostedConsumer one, bytes reply, bytes headers, bytes body, uint64_t wall_ns
+    ):
+        """An unusual request, or one to a consumer with limits or priority groups. Raises PullRefused."""
         if headers and is_level_too_high(header_of(headers, b"Nats-Required-Api-Level") or b""):
             raise PullRefused(consumer_statuses.REQUIRED_API_LEVEL)
         wish = read_next(body)
@@ -112,7 +119,9 @@ cdef class ConsumerPulls(ConsumerSends):
         wish.idle_heartbeat = max(wish.idle_heartbeat, 0)
         return one.pulls.put(reply, wish, self.sendable(one), wall_ns, account=one.hosted.account)
 
-    cdef void refuse(self, HostedConsumer one, const uint8_t *reply, uint32_t reply_size, int answer) noexcept:
+    cdef void refuse(
+        self, HostedConsumer one, const uint8_t *reply, uint32_t reply_size, int answer
+    ) noexcept:
         block = ADD_BLOCKS.get(answer)
         if block is not None:
             self.refusals.append((one.hosted.account, reply[:reply_size], block))

@@ -1,8 +1,8 @@
 """Push consumers: they send as long as somebody listens to their deliver subject.
 
-Whether somebody listens is known when a message finds nobody, and is looked at when there is something to send
-and four times a second. Flow control and heartbeats are PushFlow's matter. What has to wait for its time (rate
-limit, the gaps of an original replay) is looked at once a millisecond. Source: spec page 04, section 6.
+Whether somebody listens is known when a message finds nobody, and is looked at when there is something to
+send and four times a second. Flow control and heartbeats are PushFlow's matter. What has to wait for its time
+(rate limit, the gaps of an original replay) is looked at once a millisecond. Source: spec page 04, section 6.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -50,7 +50,9 @@ cdef class ConsumerPushes(ConsumerPulls):
                     continue
                 self.host.soon = True
                 return True
-            if one.replays_original and self.waits_for_time(one, record.time_ns, delivery.deliveries, wall_ns):
+            if one.replays_original and self.waits_for_time(
+                one, record.time_ns, delivery.deliveries, wall_ns
+            ):
                 self.is_cold = self.host.soon = True
                 return True
             size = self.write_ack_subject(one, &delivery, record)
@@ -84,7 +86,8 @@ cdef class ConsumerPushes(ConsumerPulls):
     cdef void ask_flow(self, HostedConsumer one) noexcept:
         """A flow control request behind the message that filled half of the window."""
         one.flow_number += 1
-        subject = flow_control_prefix(one.hosted.stream.config.name, one.name) + b"%04d" % (one.flow_number % 10_000)
+        subject = flow_control_prefix(one.hosted.stream.config.name, one.name)
+        subject += b"%04d" % (one.flow_number % 10_000)
         one.flow_sequence = one.consumer.position - 1
         one.flow_consumer_sequence = one.consumer.next_consumer_sequence - 1
         one.flow.ask(subject)

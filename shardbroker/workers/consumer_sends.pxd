@@ -38,6 +38,9 @@ cdef class ConsumerSends(ConsumerService):
     cdef uint64_t write_ack_subject(
         self, HostedConsumer one, const Delivery *delivery, const RecordHead *record
     ) noexcept
+    cdef uint32_t write_added(
+        self, HostedConsumer one, uint32_t payload_size, const uint8_t *pin, uint32_t pin_size, uint8_t *place
+    ) noexcept
     cdef int send_message(
         self, HostedConsumer one, const RecordHead *record, const uint8_t *to, uint32_t to_size,
         const uint8_t *pin, uint32_t pin_size,

@@ -1,9 +1,9 @@
 """Messages of a stream on their way to receivers: read ahead from the log, and sent with an ack subject.
 
-Consumers mostly read a stream from one end to the other, several of them at about the same place. So the log is
-read in pieces (windows) which all consumers of the worker share; a record is checked when it is taken from one.
-A message goes out as one text: `subject reply sizes`, headers and payload, routed by the receiver's subject
-while it shows its own.
+Consumers mostly read a stream from one end to the other, several of them at about the same place. So the log
+is read in pieces (windows) which all consumers of the worker share; a record is checked when it is taken from
+one. A message goes out as one text: `subject reply sizes`, headers and payload, routed by the receiver's
+subject while it shows its own.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -73,7 +73,10 @@ cdef class ConsumerSends(ConsumerService):
             one = &self.windows[i]
             if one.owner == <void *> hosted and one.position <= entry.position < one.position + one.size:
                 head = <const RecordHead *> (one.data + (entry.position - one.position))
-                if record_is_good(head, one.position + one.size - entry.position) and head.sequence == sequence:
+                if (
+                    record_is_good(head, one.position + one.size - entry.position)
+                    and head.sequence == sequence
+                ):
                     one.used = self.uses
                     return head
                 window = one  # it ends within the record: read on from here
@@ -125,18 +128,39 @@ cdef class ConsumerSends(ConsumerService):
     ) noexcept:
         """Prepare the reply subject of a delivery; the bytes that the message is charged with (max_bytes)."""
         self.ack_size = write_ack_reply(
-            self.ack_subject, <const uint8_t *> one.ack_prefix, <uint32_t> len(one.ack_prefix),
-            delivery.deliveries, delivery.sequence, delivery.consumer_sequence, record.time_ns, delivery.pending,
+            self.ack_subject,
+            <const uint8_t *> one.ack_prefix,
+            <uint32_t> len(one.ack_prefix),
+            delivery.deliveries,
+            delivery.sequence,
+            delivery.consumer_sequence,
+            record.time_ns,
+            delivery.pending,
         )
         return <uint64_t> record.subject_size + self.ack_size + record.header_size + (
             0 if one.headers_only else record.payload_size
         )
 
+    cdef uint32_t write_added(
+        self, HostedConsumer one, uint32_t payload_size, const uint8_t *pin, uint32_t pin_size, uint8_t *place
+    ) noexcept:
+        """Write the headers that the consumer adds to a record: at most HEAD_ROOM bytes; how many."""
+        cdef uint32_t size = 0
+        if one.headers_only:
+            size = <uint32_t> snprintf(
+                <char *> place, 64, b"Nats-Msg-Size: %u\r\n", <unsigned int> payload_size
+            )
+        if pin_size:
+            size += <uint32_t> snprintf(
+                <char *> place + size, 128, b"Nats-Pin-Id: %.*s\r\n", <int> pin_size, <const char *> pin
+            )
+        return size
+
     cdef int send_message(
         self, HostedConsumer one, const RecordHead *record, const uint8_t *to, uint32_t to_size,
         const uint8_t *pin, uint32_t pin_size,
     ) noexcept:
-        """Send a record with the prepared ack subject; 0 when nobody takes it. `pin`: a header value to add."""
+        """Send a record with the prepared ack subject; 0: nobody takes it. `pin`: a header value to add."""
         cdef const uint8_t *text = <const uint8_t *> record + RECORD_HEAD_SIZE
         cdef const uint8_t *headers = text + record.subject_size
         cdef uint32_t header_size = record.header_size, payload_size = record.payload_size, added_size = 0
@@ -151,15 +175,10 @@ cdef class ConsumerSends(ConsumerService):
                 return 0
             self.scratch = larger
             self.scratch_size = need + (need >> 1)
+        if one.headers_only or pin_size:
+            added_size = self.write_added(one, payload_size, pin, pin_size, added)
         if one.headers_only:
-            added_size = <uint32_t> snprintf(
-                <char *> added, 64, b"Nats-Msg-Size: %u\r\n", <unsigned int> payload_size
-            )
             payload_size = 0
-        if pin_size:
-            added_size += <uint32_t> snprintf(
-                <char *> added + added_size, 128, b"Nats-Pin-Id: %.*s\r\n", <int> pin_size, <const char *> pin
-            )
         if added_size:
             header_size = (header_size if header_size else 12) + added_size
         place = self.scratch
@@ -205,7 +224,7 @@ cdef class ConsumerSends(ConsumerService):
         return self.host.router.publish_shown(&view)
 
     cdef bint skip(self, HostedConsumer one, const Delivery *delivery, uint64_t wall_ns) noexcept:
-        """A message that cannot be read back counts as delivered and acknowledged. False: no memory for that."""
+        """A message that cannot be read back counts as delivered and acknowledged. False: no memory left."""
         cdef AckOutcome outcome
         if one.consumer.mark_delivered(delivery, wall_ns) < 0:
             return False

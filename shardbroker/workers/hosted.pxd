@@ -46,5 +46,5 @@ cdef class Hosted:
     cdef uint8_t *owed  # acknowledgements that are answered with the next note: u32 account, u32 size, reply
     cdef uint32_t owed_size  # bytes
     cdef uint32_t owed_capacity
-    cdef public object consumer_notes  # consumer_recovery.ConsumerNotes: what its log says of them, until they run
+    cdef public object consumer_notes  # consumer_recovery.ConsumerNotes: what its log says, until they run
     cdef public object details  # what the API keeps about it (stream_api.Details)

@@ -1,4 +1,4 @@
-"""One consumer of this worker with what belongs to it: targets, waiting pull requests, the state of a push."""
+"""One consumer of this worker with what belongs to it: targets, pull requests that wait, state of a push."""
 
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
@@ -37,7 +37,9 @@ cdef class HostedConsumer:
         self.next_target = new_target(hosted.account, SERVICE_NEXT, index)
         self.ack_target = new_target(hosted.account, SERVICE_ACK, index)
         self.flow_target = new_target(hosted.account, SERVICE_FLOW, index)
-        self.pulls = WaitingPulls(config.max_waiting, config.priority_policy, config.priority_timeout, new_pin)
+        self.pulls = WaitingPulls(
+            config.max_waiting, config.priority_policy, config.priority_timeout, new_pin
+        )
         self.flow = PushFlow(config.flow_control, config.idle_heartbeat, now_ns)
         self.configure(config)
 

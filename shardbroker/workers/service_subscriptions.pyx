@@ -1,7 +1,7 @@
 """The subscriptions of a worker's services: subjects of streams, of the API, and of single callables.
 
-They stand in the same matcher and the same interest directory as those of clients, so the other workers find them
-the same way. Their targets are no clients: what comes for them is given to Services.take.
+They stand in the same matcher and the same interest directory as those of clients, so the other workers find
+them the same way. Their targets are no clients: what comes for them is given to Services.take.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -108,5 +108,5 @@ cdef class ServiceSubscriptions(ServiceOutput):
         return index
 
     def end_call_target(self, index):
-        """Forget a callable; its subscriptions are ended already. The small struct stays for routes in use."""
+        """Forget a callable; its subscriptions are ended already. The small struct stays for routes."""
         self.targets.pop(index, None)

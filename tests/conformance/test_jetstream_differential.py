@@ -15,7 +15,13 @@ from tests.conformance.js_script import JetStreamScript
 from tests.conformance.scripts import js_advisories, js_consumers, js_messages, js_publish, js_streams
 from tests.conformance.servers import Server, ServerPool
 
-SCRIPTS = [*js_streams.SCRIPTS, *js_messages.SCRIPTS, *js_publish.SCRIPTS, *js_advisories.SCRIPTS, *js_consumers.SCRIPTS]
+SCRIPTS = [
+    *js_streams.SCRIPTS,
+    *js_messages.SCRIPTS,
+    *js_publish.SCRIPTS,
+    *js_advisories.SCRIPTS,
+    *js_consumers.SCRIPTS,
+]
 OPTIONS = {"jetstream": True}
 
 _expected: dict[str, list[str]] = {}
