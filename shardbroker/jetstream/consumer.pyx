@@ -205,7 +205,7 @@ cdef class Consumer:
             self.is_counted = self.counting.go_on(most)
             self.num_pending = self.counting.total
             chosen = self.counting.chosen.next_from(self.position)
-            if self.is_counted and chosen > self.position and self.next_consumer_sequence == 1:
+            if self.is_counted and self.counting.choosing and chosen > self.position:
                 # last_per_subject begins with the first message that was chosen.
                 self.position = chosen
                 self.floor_stream = self.delivered_stream = chosen - 1

@@ -14,6 +14,7 @@ cdef class MessageCount:
     cdef ConsumerFilter filter
     cdef SequenceSet chosen  # last_per_subject: messages up to `chosen_end` that are still to be delivered
     cdef uint64_t chosen_end  # 0: no set
+    cdef bint choosing  # the set is being made: delivery will begin with its first member
     cdef uint64_t total  # counted so far
     cdef uint64_t below  # of them, before the position
     cdef uint64_t position

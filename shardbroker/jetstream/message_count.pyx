@@ -36,6 +36,7 @@ cdef class MessageCount:
         self.position = position
         self.total = self.below = self.at = 0
         self.end = last
+        self.choosing = choose
         if choose:
             self.phase = CHOOSE_LAST
         elif position <= self.chosen_end:

@@ -256,6 +256,16 @@ def test_notes_keep_counts_and_order() -> None:
     assert consumer_notes.take_delta(again) == b""
 
 
+def test_a_restart_does_not_move_a_consumer_whose_first_message_went() -> None:
+    face = filled(b"a", b"c", b"c")
+    consumer = make(face, deliver_policy="last_per_subject", filter_subject=">")
+    note = consumer_notes.snapshot(consumer)
+    face.delete(1)
+    again = consumer_notes.restore("c", consumer.config, face.state, 1, [note])
+    assert consumer_notes.describe(again) == consumer_notes.describe(consumer)
+    assert face.take(again, 1) == [3]
+
+
 def a_note() -> tuple[ConsumerFace, Consumer, bytes, bytes]:
     face = filled(*[b"a"] * 6)
     consumer = make(face)

@@ -128,7 +128,7 @@ class ConsumersAndModel(RuleBasedStateMachine):
         probe = ModelConsumer(self.stream, filters)
         matching = sorted(n for n in self.stream.messages if probe.matches(n))
         gone = [n for n in matching if not below or n < below]
-        gone = gone[: len(matching) - keep] if keep else gone
+        gone = gone[: max(len(matching) - keep, 0)] if keep else gone
         if whole:
             self.stream.messages.clear()
             for model in self.models:
