@@ -134,8 +134,8 @@ def create_streams(server: RunningServer, count: int, **options: Any) -> float:
         subject = f"$JS.API.STREAM.CREATE.{stream_name(index)}".encode()
         records.append(wire.publish_record(subject, body, reply=inbox + b".%05d" % index))
     answers = Answers(b'"did_create":', puback_bad)
-    pumped = pump(connection, Ring(b"".join(records), len(records[0])), count, create_window, answers)
-    connection.close()
+    with connection:
+        pumped = pump(connection, Ring(b"".join(records), len(records[0])), count, create_window, answers)
     return pumped.end_s - pumped.start_s
 
 
@@ -149,7 +149,9 @@ def open_publisher(port: int) -> tuple[socket.socket, bytes]:
 
 
 def page(server: RunningServer, path: str) -> dict[str, Any]:
-    """A monitoring page; {} when the server has no such page."""
+    """A monitoring page; {} when the server has no such page, or was started without."""
+    if not server.monitor_port:
+        return {}
     url = f"http://{server.host}:{server.monitor_port}/{path}"
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:

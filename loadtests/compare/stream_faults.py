@@ -24,7 +24,7 @@ from loadtests.compare.stream_api import StreamApi, create_streams, open_publish
 from loadtests.compare.stream_fill import fill
 from loadtests.compare.stream_publish import Publishing, window_default
 from loadtests.compare.stream_reads import get_answers, get_request
-from loadtests.compare.windowed import puback_bad, puback_good, pubacks
+from loadtests.compare.windowed import Answers, puback_bad, puback_good, pubacks
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer, ServerError
 
@@ -33,6 +33,7 @@ cold_gets_rate = 200.0
 cold_payload_size = 1024
 answer_s_max = 20.0
 retry_s = 0.1  # without an answer a publish is repeated
+published_after = 100  # more messages, which must all be there in the end
 look_again_s = 0.005  # after a refusal, or when nobody lets us connect
 payload = b"0123456789abcdef" * 8
 
@@ -46,19 +47,15 @@ def stall(server: RunningServer, stall_s: float) -> dict[str, float]:
         return {"quiet_p99_us": quiet["p99_us"]}
     _check_ours(server, writer)
     connection, inbox = open_publisher(server.port)
-    os.kill(writer, signal.SIGSTOP)
-    try:
-        connection.sendall(bytes(Publishing().ring(window_default, inbox).data))
-        stalled = open_loop(server, core_rate, stall_s)
-    finally:
-        os.kill(writer, signal.SIGCONT)
-    start = time.monotonic()
-    answers, answered = pubacks(), 0
-    while answered < window_default:
-        data = connection.recv(wire.read_size)
-        if not data:
-            raise LoadError(f"closed after {answered} of {window_default} answers")
-        answered += answers(data)
+    with connection:
+        os.kill(writer, signal.SIGSTOP)
+        try:
+            connection.sendall(bytes(Publishing().ring(window_default, inbox).data))
+            stalled = open_loop(server, core_rate, stall_s)
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        start = time.monotonic()
+        _await_answers(connection, pubacks(), 0, window_default)
     recovery_s = time.monotonic() - start
     with StreamApi(server) as api:
         api.check_messages(window_default)
@@ -120,12 +117,16 @@ def _get_by_timetable(gate, port: int, messages: int, rate: float, seconds: floa
         with contextlib.suppress(BlockingIOError):
             answered += answers(connection.recv(wire.read_size))
     connection.settimeout(answer_s_max)
+    _await_answers(connection, answers, answered, count)
+    return {"gets": count}
+
+
+def _await_answers(connection: socket.socket, answers: Answers, answered: int, count: int) -> None:
     while answered < count:
         data = connection.recv(wire.read_size)
         if not data:
-            raise LoadError(f"closed after {answered} of {count} gets")
+            raise LoadError(f"closed after {answered} of {count} answers")
         answered += answers(data)
-    return {"gets": count}
 
 
 # -- take-over
@@ -139,13 +140,14 @@ def take_over(server: RunningServer, subjects: int) -> dict[str, float]:
         return {}
     _check_ours(server, owner)
     publisher = _Persistent(server.port)
-    publisher.publish()
-    os.kill(owner, signal.SIGKILL)
-    start = time.monotonic()
-    publisher.publish()
-    gap_s = time.monotonic() - start
-    for _ in range(100):
+    with contextlib.closing(publisher):
         publisher.publish()
+        os.kill(owner, signal.SIGKILL)
+        start = time.monotonic()
+        publisher.publish()
+        gap_s = time.monotonic() - start
+        for _ in range(published_after):
+            publisher.publish()
     stored = _messages(server)
     least = subjects + publisher.acknowledged
     if not least <= stored <= least + publisher.repeated:
@@ -183,6 +185,11 @@ class _Persistent:
         self._connection: socket.socket | None = None
         self._asked = 0
 
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def publish(self) -> None:
         deadline = time.monotonic() + answer_s_max
         first = True
@@ -196,7 +203,7 @@ class _Persistent:
                     self.acknowledged += 1
                     return
             except (OSError, LoadError):
-                self._connection = None
+                self.close()
                 time.sleep(look_again_s)
         raise LoadError(f"no acknowledgement within {answer_s_max:g} s")
 

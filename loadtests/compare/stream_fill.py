@@ -25,10 +25,16 @@ def fill(
     create_streams(server, stream_count, storage=storage)
     payload = (b"0123456789abcdef" * (payload_size // 16 + 1))[:payload_size]
     connection, inbox = open_publisher(server.port)
+    with connection:
+        _publish(connection, inbox, payload, messages, stream_count, subject_count)
+    return payload
+
+
+def _publish(connection, inbox: bytes, payload: bytes, messages: int, streams: int, subjects: int) -> None:
     for first in range(0, messages, slice_records):
         records = [
             wire.publish_record(
-                stream_subject(index % stream_count, index // stream_count % subject_count),
+                stream_subject(index % streams, index // streams % subjects),
                 payload,
                 reply=inbox + b".%08d" % (index - first),
             )
@@ -36,5 +42,3 @@ def fill(
         ]
         ring = Ring(b"".join(records), len(records[0]))
         pump(connection, ring, len(records), window_default, pubacks())
-    connection.close()
-    return payload
