@@ -84,11 +84,13 @@ cdef class LaneProducer:
     cdef uint64_t *released_cell
     cdef uint64_t *writer_sleeping
     cdef uint64_t rung  # the writer's sleeping epoch it was last rung in
+    cdef bint hidden  # something was shown without a doorbell
     cdef int writer_doorbell
 
     cdef LaneRecord *claim(self, uint64_t size) noexcept
     cdef void commit(self, LaneRecord *record) noexcept
     cdef void publish(self) noexcept
+    cdef void show(self) noexcept
     cdef bint has_news(self) noexcept
     cdef bint is_idle(self) noexcept
     cdef LaneRecord *next_processed(self) noexcept

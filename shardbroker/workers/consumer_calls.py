@@ -1,4 +1,4 @@
-"""API calls about consumers, but for pull requests, which go to the consumer itself. Spec pages 02, 04, 05."""
+"""API calls about consumers, but for pull requests, which the consumer answers. Spec pages 02, 04, 05."""
 
 import os
 import time
@@ -230,11 +230,12 @@ def reset(request: "Request") -> None:
         return  # nats-server's consumers listen for it themselves: where there is none, nobody answers
     config = one.consumer.config
     if sequence and config.deliver_policy not in ("all", "by_start_sequence", "by_start_time"):
-        raise api_errors.CONSUMER_INVALID_RESET(err="sequence not allowed by the deliver policy")
+        raise api_errors.CONSUMER_INVALID_RESET(err="not allowed")
     if sequence and config.deliver_policy == "by_start_sequence" and sequence < config.opt_start_seq:
         raise api_errors.CONSUMER_INVALID_RESET(err="below start seq")
     sequence = sequence or one.consumer.floor_stream + 1
     one.consumer.reset(sequence)
+    one.delivered_ns = one.acked_ns = 0
 
     def stored(errno: int) -> None:
         if errno:

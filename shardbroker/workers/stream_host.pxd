@@ -26,6 +26,7 @@ cdef class StreamHost(StreamReads):
         ConsumerService consumers
         object failure_lines  # failure_lines.FailureLines
         Py_ssize_t upkeep_next  # index of the stream that was looked after last
+        bint is_awaited  # somebody waits for what was put into the lane since it was shown
         uint64_t staged_size  # bytes of all stages
         uint64_t full_since_ns  # the lane has been nearly full since then; 0: it is not
         uint64_t wall_offset_ns

@@ -390,7 +390,11 @@ cdef class StreamHost(StreamReads):
         if self.consumers.deliver(self.now_ns + self.wall_offset_ns):
             self.pressing = True
         self.append_dirty()
-        self.lane.publish()
+        if self.is_awaited:
+            self.is_awaited = False
+            self.lane.publish()
+        else:
+            self.lane.show()
         return 0
 
     cdef int append_dirty(self) except -1:
@@ -442,6 +446,8 @@ cdef class StreamHost(StreamReads):
         record.flags = hosted.flags
         if frame.kind == FRAME_NOTE and frame.trailer_size == 0:
             record.flags |= LANE_NO_SYNC  # nobody waits for it: it becomes durable with what follows
+        else:
+            self.is_awaited = True
         record.body_size = <uint32_t> size
         record.trailer_size = <uint32_t> frame.trailer_size
         record.term = stream.log.term
@@ -581,6 +587,7 @@ cdef class StreamHost(StreamReads):
             entry.kind = TRAILER_CALL
             entry.sequence = self.call_number(call)
         self.lane.commit(record)
+        self.is_awaited = True
         self.pressing = True  # shown to the writer in the next turn, which is not to wait for the clock
         return True
 
