@@ -62,7 +62,7 @@ cdef class LaneProducer:
             write(self.writer_doorbell, &one, 8)
 
     cdef void show(self) noexcept:
-        """The same for what nobody waits for: a sleeping writer finds it when it wakes, after half a second."""
+        """The same for what nobody waits for: a sleeping writer finds it within half a second."""
         if self.position - self.released > self.size >> 3:
             self.publish()
         elif self.position != self.published:
