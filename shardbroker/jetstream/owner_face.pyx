@@ -33,10 +33,12 @@ cdef class OwnerFace:
 
     cdef readonly LaneProducer lane
     cdef readonly dict streams
+    cdef uint64_t inherited  # the lane up to here was written by a predecessor
 
     def __init__(self, RingMap ring, uint64_t board_address, int doorbell):
         self.lane = LaneProducer(ring, board_address, doorbell)
         self.streams = {}
+        self.inherited = self.lane.position
 
     def add(self, Stream stream):
         """A stream of this owner from now on."""
@@ -75,6 +77,8 @@ cdef class OwnerFace:
                 answers += [
                     (STATUS_STORED, entry) for entry in entries_of(frame.trailer, frame.trailer_size)
                 ]
+            elif frame.kind == 0 and stream.failed:
+                answers += [(STATUS_ERRNO, entry) for entry in entries_of(frame.trailer, frame.trailer_size)]
             else:
                 self.append_frame(stream, frame, now_ns)
             stream.stage.give_back(frame)
@@ -93,6 +97,7 @@ cdef class OwnerFace:
         record.body_size = <uint32_t> size
         record.trailer_size = <uint32_t> frame.trailer_size
         record.term = stream.log.term
+        record.index = stream.log.index
         if frame.kind:
             stream.log.seal(frame, stream.last_sequence, now_ns, lane_body(record))
             record.index = stream.log.index
@@ -176,14 +181,15 @@ cdef class OwnerFace:
         """[(status, entry)] of what a dead owner of this lane still owes; all of it is processed."""
         cdef LaneRecord *record
         answers = []
-        while True:
+        while self.lane.answered < self.inherited:
             record = self.lane.next_processed()
             if record == NULL:
-                return answers
+                raise RuntimeError("the predecessor's records are not stored")
             answers += [
                 (record.status, entry) for entry in entries_of(lane_trailer(record), record.trailer_size)
             ]
             self.lane.release(record)
+        return answers
 
 
 cdef list entries_of(const uint8_t *trailer, uint64_t size):

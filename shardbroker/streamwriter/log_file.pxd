@@ -28,7 +28,7 @@ cdef class LogFile:
     cdef int fd  # of the open segment; -1: none
     cdef uint64_t base  # of the open segment
     cdef uint64_t capacity
-    cdef uint64_t prepared  # file offset up to which the open segment was written with zeros beyond its frames
+    cdef uint64_t prepared  # file offset up to which the open segment has zeros written beyond its frames
     cdef uint32_t small_syncs  # in a row
     cdef uint64_t failed_below  # segments with a base below this one saw a sync fail and take nothing more
     cdef iovec *parts  # frames taken and not written yet, one after the other in the file
@@ -57,6 +57,7 @@ cdef class LogFile:
     cdef int sync(self) noexcept
     cdef void prepare(self) noexcept
     cdef void fail(self, int error) noexcept
+    cdef void cut(self) noexcept
     cdef int open_segment(self, const LaneRecord *record, const FrameHead *head) noexcept
     cdef bint may_replace(self, const LaneRecord *record) noexcept
     cdef bint add_part(self, uint8_t *frame, uint64_t size, uint64_t offset) noexcept

@@ -28,6 +28,7 @@ from shardbroker.storage.frame cimport (
     FRAME_CHECKPOINT,
     FRAME_PURGE,
     FRAME_SKIP,
+    FRAME_HEAD_SIZE,
     SEGMENT_HEAD_SIZE,
     FrameHead,
 )
@@ -80,7 +81,12 @@ cdef class LogFile:
             return STATUS_ERRNO + self.error
         if record.segment < self.failed_below and not self.may_replace(record):
             return STATUS_REFUSED
-        if self.tail.known:
+        if not self.tail.known:
+            # If this one fails, what is in flight behind it must not pass for a first frame.
+            self.tail = self.before = Tail(True, head.index - 1, record.position, head.term, 0)
+            if not self.durable.known:
+                self.durable = self.before
+        else:
             if head.index != self.tail.index + 1 or head.term < self.tail.term:
                 return STATUS_REFUSED
             if record.position < self.tail.position or record.segment < self.base:
@@ -105,7 +111,6 @@ cdef class LogFile:
             return STATUS_ERRNO + ENOMEM
         if self.error:
             return STATUS_ERRNO + self.error
-        self.tail.known = True
         self.tail.index = head.index
         self.tail.position = record.position + size
         self.tail.term = head.term
@@ -153,6 +158,7 @@ cdef class LogFile:
             if error != ENOSPC and error != NO_ROOM_LEFT:
                 self.failed_below = self.base + 1
             self.fail(error)
+            self.cut()
         return error
 
     cdef int sync(self) noexcept:
@@ -168,6 +174,7 @@ cdef class LogFile:
             self.sync_failed = True
             self.before = self.durable
             self.fail(error)
+            self.cut()
             self.dirty = self.lazy = False
             self.close_segment()
             return error
@@ -206,6 +213,16 @@ cdef class LogFile:
         self.part_count = 0
         self.tail = self.before
 
+    cdef void cut(self) noexcept:
+        """What has failed must not pass for frames of the log when a successor of its owner reads it back."""
+        cdef iovec zeros
+        cdef uint64_t start = max(self.tail.position, self.base)
+        if not self.tail.known or start + FRAME_HEAD_SIZE > self.base + self.capacity:
+            return
+        zeros.iov_base = ZEROS
+        zeros.iov_len = FRAME_HEAD_SIZE
+        self.calls.write(self.fd, &zeros, 1, SEGMENT_HEAD_SIZE + start - self.base)
+
     cdef int open_segment(self, const LaneRecord *record, const FrameHead *head) noexcept:
         """Have the record's segment open; 0, an errno, or -1 for a record that asks nonsense."""
         cdef uint64_t size = record.body_size
@@ -223,6 +240,11 @@ cdef class LogFile:
         self.close_segment()
         try:
             opened = None if replaces else self.store.open_segment(self.log_id, record.segment)
+            if opened is not None and record.position == record.segment and (
+                opened[1] is None or opened[1].capacity != record.capacity
+            ):
+                self.store.disk.close(opened[0])
+                opened = None  # an empty segment, left by a crash before its first frame
             if opened is None:
                 if record.position != record.segment or not size <= record.capacity <= CAPACITY_MAX:
                     return -1

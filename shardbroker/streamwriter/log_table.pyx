@@ -53,7 +53,7 @@ cdef class LogTable:
             return
         durable = load_acquire_u64(u64(row, LOG_DURABLE_INDEX))
         stored = load_acquire_u64(u64(row, LOG_STORED_INDEX))
-        if durable:
+        if durable or u32(row, LOG_TERM)[0]:  # a term without an index: its first frame has failed
             log.durable.known = True
             log.durable.index = durable
             log.durable.position = u64(row, LOG_DURABLE_POSITION)[0]

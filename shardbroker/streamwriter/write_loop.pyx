@@ -197,11 +197,15 @@ cdef class WriteLoop:
         self.wants_cycle_sync = True
         if record.log_id:
             log = self.touch(record.log_id)
+            if log.row != record.row and record.row < self.table.row_count:
+                log.row = record.row
+                if not log.tail.known:
+                    self.table.adopt(log)
             log.wants_sync = True
             waits_for = log.place
         else:
             self.sync_all = True
-        return STATUS_WAITING if self.wait_for(place, 0, waits_for) else STATUS_ERRNO + ENOMEM
+        return STATUS_WAITING if self.wait_for(place, record.index, waits_for) else STATUS_ERRNO + ENOMEM
 
     cdef bint wait_for(self, LaneRecord *record, uint64_t index, int log) noexcept:
         cdef Entry *grown
@@ -284,6 +288,8 @@ cdef class WriteLoop:
             log = self.touched[entry.log]
             if log.error and (entry.index == 0 or entry.index > log.tail.index):
                 entry.record.status = STATUS_ERRNO + log.error
+            elif log.tail.known and entry.index > log.tail.index:
+                entry.record.status = STATUS_REFUSED  # a sync behind a frame that was not stored
             else:
                 entry.record.status = STATUS_STORED
         self.entry_count = 0
@@ -318,8 +324,8 @@ cdef class WriteLoop:
     def index_one(self):
         """Write the index of a segment that was left since, if there is one without; True when there was.
 
-        It takes tens of milliseconds, so it is for times when nobody waits. Without it reading the log back is
-        slower, nothing else.
+        It takes tens of milliseconds, so it is for times when nobody waits. Without it reading the log back
+        is slower, nothing else.
         """
         if not self.sealed:
             return False

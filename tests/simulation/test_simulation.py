@@ -80,12 +80,6 @@ def test_every_world_keeps_its_promises(folder) -> None:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.xfail(
-    raises=Violation,
-    strict=True,
-    reason="a log whose first frames fail takes the ones behind them, a successor of the owner reads back "
-    "what has failed, and a sync behind a failed frame is called stored",
-)
 def test_worlds_with_failing_disks(folder) -> None:
     """The same, and now and then a write or a sync fails."""
     counts = play_all(FAILING_SEEDS, folder)
@@ -118,7 +112,7 @@ def test_planted_bugs_are_found(folder, bug: str) -> None:
     for seed in range(PLANTED_SEEDS):
         try:
             play(seed, folder, (bug,), SOUND_DISK)
-        except Violation as violation:
+        except (Violation, RuntimeError) as violation:  # the owner itself looks for unfenced records
             print(f"{bug}: seed {seed}: {violation}")
             return
     pytest.fail(f"{bug}: not found in {PLANTED_SEEDS} worlds")
