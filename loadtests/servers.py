@@ -26,6 +26,7 @@ from pathlib import Path
 
 start_timeout_s = 20.0
 stop_timeout_s = 10.0
+restart_stop_timeout_s = 120.0  # a store is to be left in order, however large
 nats_server_name = "nats-server"
 
 
@@ -105,7 +106,7 @@ class RunningServer:
 
     def restart(self, timeout_s: float = start_timeout_s) -> float:
         """Stop it, start it with the same store, and return the moment (monotonic) of the start."""
-        self.stop()
+        self.stop(restart_stop_timeout_s)
         start = time.monotonic()
         self._start()
         self.wait_ready(timeout_s)
@@ -133,11 +134,12 @@ class RunningServer:
         self._log.seek(max(0, self._log.tell() - size_max))
         return self._log.read().decode(errors="replace").strip()
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = stop_timeout_s) -> None:
+        """SIGTERM, and SIGKILL for the whole group when it is still there after `timeout_s`."""
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(stop_timeout_s)
+                self.process.wait(timeout_s)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

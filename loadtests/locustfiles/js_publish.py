@@ -44,12 +44,20 @@ class JetStreamPublishUser(NatsUser):
             "max_msgs_per_subject": max_msgs_per_subject,
             "allow_direct": True,
         }
-        answer = self.connection.request(f"$JS.API.STREAM.CREATE.{self.stream}", json.dumps(config).encode())
-        if answer.is_no_responders:
-            raise NatsError("the server has no JetStream")
-        error = json.loads(answer.payload).get("error")
-        if error:
-            raise NatsError(f"stream not created: {error}")
+        start = time.perf_counter()
+        try:
+            answer = self.connection.request(
+                f"$JS.API.STREAM.CREATE.{self.stream}", json.dumps(config).encode()
+            )
+            if answer.is_no_responders:
+                raise NatsError("the server has no JetStream")
+            error = json.loads(answer.payload).get("error")
+            if error:
+                raise NatsError(f"stream not created: {error.get('description')}")
+        except NatsError as error:
+            self.report("CREATE", "stream", start, exception=error)
+            raise
+        self.report("CREATE", "stream", start)
 
     @task
     def burst(self) -> None:

@@ -85,6 +85,24 @@ def test_failed_and_disturbed_samples_are_named_and_a_goal_without_figures_is_mi
     assert lines_of(results)[0].reached is False
 
 
+def test_what_a_server_does_not_have_is_not_called_failed(results):
+    results = copy.deepcopy(results)
+    syncs = a_case("js_128", "syncs_per_1000", [0.5], [0.0], at_most=20, absolute=True)
+    syncs["samples"]["peer"] = [{"messages_per_s": 1e5}]
+    results["cases"] = [syncs]
+    (line,) = lines_of(results)
+    assert (line.cells(first=True)[2:4], line.reached) == (["0.5", "-"], True)
+    syncs["samples"]["ours"] = [{"failure": "LoadError: " + "x" * 5000}]
+    (line,) = lines_of(results)
+    assert (line.cells(first=True)[2:4], line.reached) == (["failed", "-"], False)
+    assert max(len(each) for each in render(results).splitlines()) < 500
+
+
+def test_quick_figures_say_so(results):
+    assert "proves nothing" not in render(results)
+    assert "proves nothing" in render(results | {"quick": True})
+
+
 def test_a_goal_on_our_own_figure_needs_no_peer():
     goal = Goal("idle_cores_empty", at_most=0.02, absolute=True)
     assert goal.reached(None, 0.01)
@@ -105,6 +123,9 @@ def test_plots_are_written(results, tmp_path):
     pytest.importorskip("matplotlib")
     from loadtests.compare.plots import write_plots
 
+    for size in (16, 1024):
+        point = a_case(f"size_{size}", "messages_per_s", [3e5], [1e5])
+        results["cases"].append(point | {"sweep": "stream_size"})
     written = write_plots(results, tmp_path / "run")
-    assert [path.name for path in written] == ["run_sizes.png", "run_ratios.png"]
+    assert [path.name for path in written] == ["run_sizes.png", "run_stream_sizes.png", "run_ratios.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
