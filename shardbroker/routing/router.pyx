@@ -731,8 +731,10 @@ cdef class Router(FrameHandler):
         if publisher != NULL:
             if publisher != target and publisher.pause_until_ns < until:
                 publisher.pause_until_ns = until
-        elif view.publisher_worker >= 0:
-            cell = self.pressure + view.publisher_worker * PRESSURE_CELLS
+        elif view.publisher_worker >= 0 or view.publisher == 0:  # 0: a service of this worker
+            cell = self.pressure + (
+                view.publisher_worker if view.publisher_worker >= 0 else self.worker_index
+            ) * PRESSURE_CELLS
             cell += view.publisher & (PRESSURE_CELLS - 1)
             if load_relaxed_u64(cell) < until:
                 store_relaxed_u64(cell, until)

@@ -98,22 +98,17 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
         raise api_errors.CONSUMER_NOT_FOUND.fresh()
     consumer = one.consumer
     config = consumer.config
-    groups = []
-    if config.priority_policy == "pinned_client":
-        pin = one.pulls.pinned
-        groups = [
-            consumer_types.priority_group(group, pin.decode() if pin else "", one.pulls.pinned_ns or None)
-            for group in config.priority_groups
-        ]
-    elif config.priority_groups:
-        groups = [{"group": group} for group in config.priority_groups]
+    groups = [
+        consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
+        for group in config.priority_groups or ()
+    ]
     return consumer_types.consumer_info(
         stream=entry.name,
         name=name,
         created=consumer.created_ns,
         config=config.to_json_dict(NATS_VERSION if with_version else None),
         delivered=consumer_types.sequences(
-            consumer.next_consumer_sequence - 1, consumer.position - 1, one.delivered_ns or None
+            consumer.next_consumer_sequence - 1, consumer.delivered_stream, one.delivered_ns or None
         ),
         ack_floor=consumer_types.sequences(
             consumer.floor_consumer, consumer.floor_stream, one.acked_ns or None

@@ -225,7 +225,7 @@ cdef class ConsumerHost(ConsumerPushes):
             ready, self.ready = self.ready, []
             for one in ready:
                 one.is_ready = False
-                if one.is_gone:
+                if one.is_gone or one.is_held:
                     continue
                 self.is_cold = False
                 if not one.consumer.is_counted:
@@ -354,16 +354,12 @@ cdef class ConsumerHost(ConsumerPushes):
     # --- failures and time ------------------------------------------------------------------------------
 
     cdef void failed(self, Hosted hosted) noexcept:
-        """What was staged is lost: consumers are written down anew."""
+        """What was staged is lost, as when the stream is gone: consumers are written down anew."""
         cdef HostedConsumer one
         self.forget_windows(hosted)
         hosted.owed_size = 0
         for one in hosted.attached:
             one.wants_snapshot = True
-
-    def forget(self, Hosted hosted not None):
-        """A stream is gone."""
-        self.forget_windows(hosted)
 
     cdef bint releasable(self, Hosted hosted, uint64_t end) except -1:
         """Everybody is written down behind that position, or will be soon."""

@@ -51,6 +51,7 @@ class ConsumerKeeper:
             reason = more.decode("utf-8", "replace")
             return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
         if what == EVENT_GONE:
+            one.acked_ns = self._js.host.wall_ns()
             reason = consumer_types.REASON_DELETED_UNACKNOWLEDGED
             return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
         if what == "ack":

@@ -185,7 +185,7 @@ cdef class ConsumerPulls(ConsumerSends):
         for why, reply, account, messages, size in one.pulls.take_ended():
             if why == END_NONE:
                 block = consumer_statuses.idle_heartbeat(
-                    one.consumer.next_consumer_sequence - 1, one.consumer.position - 1
+                    one.consumer.next_consumer_sequence - 1, one.consumer.delivered_stream
                 )
             elif why == END_NO_MESSAGES:
                 block = consumer_statuses.NO_MESSAGES

@@ -7,6 +7,7 @@ from shardbroker.workers.hosted_consumer cimport HostedConsumer
 
 cdef class ConsumerPushes(ConsumerPulls):
     cdef bint push(self, HostedConsumer one, uint64_t wall_ns) noexcept
+    cdef bint is_pressed(self) noexcept
     cdef bint waits_for_time(
         self, HostedConsumer one, uint64_t time_ns, uint64_t deliveries, uint64_t wall_ns
     ) noexcept

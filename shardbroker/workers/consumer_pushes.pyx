@@ -8,6 +8,8 @@ send and four times a second. Flow control and heartbeats are PushFlow's matter.
 from libc.stdint cimport uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer cimport COUNTING, SEARCHING, Delivery
+from shardbroker.shm.atomics cimport load_relaxed_u64
+from shardbroker.shm.offsets cimport PRESSURE_CELLS
 from shardbroker.storage.frame cimport RecordHead
 from shardbroker.workers.hosted_consumer cimport HostedConsumer
 
@@ -38,7 +40,7 @@ cdef class ConsumerPushes(ConsumerPulls):
         while not one.flow.is_stalled():
             if count >= SLICE_MESSAGES or sent >= SLICE_BYTES or self.host.router.overflow.first != NULL:
                 return True
-            if one.not_before_ns > wall_ns:
+            if one.not_before_ns > wall_ns or self.is_pressed():
                 self.is_cold = self.host.soon = True
                 return True
             if not one.consumer.next_delivery(wall_ns, &delivery):
@@ -69,6 +71,11 @@ cdef class ConsumerPushes(ConsumerPulls):
             if one.flow.sent(size, wall_ns):
                 self.ask_flow(one)
         return False
+
+    cdef bint is_pressed(self) noexcept:
+        """Whether somebody who gets messages of this worker's consumers reads slower than they come."""
+        cdef uint64_t *cell = self.host.router.pressure + self.host.router.worker_index * PRESSURE_CELLS
+        return load_relaxed_u64(cell) > self.host.router.now_ns
 
     cdef bint waits_for_time(
         self, HostedConsumer one, uint64_t time_ns, uint64_t deliveries, uint64_t wall_ns
@@ -103,6 +110,6 @@ cdef class ConsumerPushes(ConsumerPulls):
             one.active_ns = wall_ns
             if one.flow.beats(wall_ns):
                 block = consumer_statuses.idle_heartbeat(
-                    one.consumer.next_consumer_sequence - 1, one.consumer.position - 1, one.flow.request
+                    one.consumer.next_consumer_sequence - 1, one.consumer.delivered_stream, one.flow.request
                 )
                 self.host.send(one.hosted.account, one.deliver_subject, b"", block)

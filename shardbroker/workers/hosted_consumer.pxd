@@ -23,6 +23,7 @@ cdef class HostedConsumer:
     cdef readonly bint is_pull
     cdef bint is_plain  # a usual pull request needs no further checks
     cdef public bint is_gone
+    cdef public bint is_held  # nothing is sent before its creation was answered
     cdef bint headers_only
     cdef readonly bint persists  # its changes are written down
     cdef bint is_ready  # in the list of those that may have something to deliver

@@ -57,6 +57,12 @@ class StreamConsumers:
         if config.pause_until is not None:
             consumer.pause(parse_time(config.pause_until))
         one = self._serve(consumer)
+        one.is_held = True
+
+        def stored(errno: int) -> None:
+            done(errno)
+            one.is_held = False
+            self._js.consumers.wake(one)
 
         def count() -> int:
             if one.is_gone:
@@ -64,7 +70,7 @@ class StreamConsumers:
             elif not consumer.count_on():
                 return _JOB_PRESSES
             else:
-                self.keep(one, done)
+                self.keep(one, stored)
             return 0
 
         if count() == _JOB_PRESSES:
@@ -93,6 +99,7 @@ class StreamConsumers:
             wanted.append((flow_target, b"$JS.FC." + names + b".>"))
         for target, subject in wanted:
             one.numbers.append(self._js.host.subscribe_target(target, subject, hosted.account))
+        one.is_bound = not one.is_pull and self._js.host.has_interest(hosted.account, one.deliver_subject)
         self._js.consumers.wake(one)
         self._js.host.write_figures(hosted)
         return one

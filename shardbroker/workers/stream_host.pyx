@@ -44,7 +44,14 @@ from shardbroker.shm.append_lane cimport (
 )
 from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64, wall_clock_ns
 from shardbroker.shm.offsets cimport LOG_FIGURES_START, LOG_ROW_SIZE, PRESSURE_CELLS
-from shardbroker.storage.frame cimport FRAME_HEAD_SIZE, FRAME_NOTE, padded
+from shardbroker.storage.frame cimport (
+    FRAME_HEAD_SIZE,
+    FRAME_NOTE,
+    FRAME_PURGE,
+    FrameHead,
+    PurgeBody,
+    padded,
+)
 from shardbroker.workers.consumer_service cimport ConsumerService
 from shardbroker.workers.hosted cimport SERVICE_API, SERVICE_DIRECT, SERVICE_NEXT, SERVICE_STREAM, Hosted
 from shardbroker.workers.session cimport Session
@@ -288,6 +295,7 @@ cdef class StreamHost(StreamReads):
                 stream.frames_in_flight -= 1
                 if status == STATUS_STORED and not stream.failed:
                     stream.apply_frame(lane_body(record), record.position, record.segment, record.capacity)
+                    self.tell_consumers(hosted, lane_body(record))
                     self.touch(hosted)
                 elif status == STATUS_REFUSED and not stream.failed:
                     raise RuntimeError(
@@ -309,6 +317,13 @@ cdef class StreamHost(StreamReads):
         if record.trailer_size:
             self.answer_all(hosted, lane_trailer(record), record.trailer_size, status)
         return 0
+
+    cdef void tell_consumers(self, Hosted hosted, const uint8_t *frame) noexcept:
+        """A frame was applied. What it stored and removed they have heard of; a whole purge moves them on."""
+        cdef const FrameHead *head = <const FrameHead *> frame
+        if hosted.attached and head.kind == FRAME_PURGE:
+            if (<const PurgeBody *> (frame + FRAME_HEAD_SIZE)).filter_size == 0:
+                hosted.consumers.purged()
 
     def fail(self, Hosted hosted, uint32_t status):
         """The first frame of a stream that could not be stored: drop everything behind what is stored."""
@@ -482,6 +497,7 @@ cdef class StreamHost(StreamReads):
                 done += max(<ssize_t> 0, written)
             if status == STATUS_STORED:
                 stream.apply_frame(place, position, stream.log.segment, stream.log.capacity)
+                self.tell_consumers(hosted, place)
                 self.touch(hosted)
             else:
                 self.answer_all(hosted, frame.trailer, <uint32_t> frame.trailer_size, status)
@@ -522,6 +538,7 @@ cdef class StreamHost(StreamReads):
         hosted.stream.close()
         self.unsubscribe_all(hosted)
         self.fail_staged(hosted, STATUS_ERRNO)
+        self.consumers.failed(hosted)  # the next stream may lie at the same address
         if hosted in self.dirty:
             self.dirty.remove(hosted)
         self.by_row.pop(hosted.stream.row, None)

@@ -16,6 +16,7 @@ _RULES = [
     (re.compile(rb'"id":"[0-9A-Za-z]{22}"'), b'"id":"<id>"'),
     (re.compile(rb'(total\\?":)[0-9]+(,\\?"errors\\?":)[0-9]+'), rb"\1<n>\2<n>"),
     (re.compile(rb'"id":[0-9]+,"acc"'), b'"id":<n>,"acc"'),
+    (re.compile(rb'"ack_time":[0-9]+'), b'"ack_time":<ns>'),
     (re.compile(rb'"pause_remaining":[0-9]+'), b'"pause_remaining":<ns>'),
     (re.compile(rb',"_shardbroker[^"]*":"[^"]*"'), b""),  # what is done in another way is told there
     (re.compile(rb'"rtt":[0-9]+,'), b""),  # there once it was measured

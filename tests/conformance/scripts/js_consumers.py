@@ -1,6 +1,6 @@
 """Consumers over the API, and pull requests: what they answer and how they end."""
 
-from tests.conformance.js_script import JetStreamScript, Step, api, make, pub, rest, script
+from tests.conformance.js_script import JetStreamScript, Step, api, listen, make, pub, rest, script
 
 
 def consumer(stream: str, name: str, /, **config: object) -> Step:
@@ -17,6 +17,11 @@ def pull(stream: str, name: str, body: object = None, **keywords) -> Step:
 def about(stream: str, name: str) -> Step:
     """CONSUMER.INFO."""
     return api(f"CONSUMER.INFO.{stream}.{name}")
+
+
+def ack(stream: str, name: str, sequence: int, word: bytes = b"", number: int = 0, **keywords) -> Step:
+    """An acknowledgement that wants an answer, of the first delivery of a message."""
+    return Step(f"$JS.ACK.{stream}.{name}.1.{sequence}.{number or sequence}.1.0", word, **keywords)
 
 
 def filled(count: int = 5, **config: object) -> tuple[Step, ...]:
@@ -152,6 +157,136 @@ SCRIPTS: list[JetStreamScript] = [
         consumer("S", "s", deliver_policy="by_start_sequence", opt_start_seq=2),
         api("CONSUMER.RESET.S.s", {"seq": 1}),
         rest(0.01),
+    ),
+    script(
+        "consumers whose messages go",
+        *filled(6),
+        consumer("S", "p"),
+        consumer("S", "one", filter_subject="S.1"),
+        pull("S", "p", {"batch": 2, "max_bytes": 10_000, "expires": 30_000_000}, many=True),
+        api("STREAM.MSG.DELETE.S", {"seq": 2}),
+        api("STREAM.MSG.DELETE.S", {"seq": 4}),
+        about("S", "p"),
+        about("S", "one"),
+        api("STREAM.PURGE.S", {"seq": 6}),
+        about("S", "p"),
+        about("S", "one"),
+        pull("S", "p", {"batch": 9, "no_wait": True}, many=True),
+        api("STREAM.PURGE.S"),
+        about("S", "p"),
+        about("S", "one"),
+        pub("S.1", b"after"),
+        pull("S", "one", {"batch": 9, "no_wait": True}, many=True),
+        about("S", "one"),
+    ),
+    script(
+        "overflow groups",
+        *filled(3),
+        consumer("S", "o", priority_policy="overflow", priority_groups=["g"]),
+        pull("S", "o", {"batch": 1, "expires": 30_000_000}, many=True),
+        pull("S", "o", {"batch": 1, "expires": 30_000_000, "group": "h"}, many=True),
+        pull("S", "o", {"batch": 1, "expires": 60_000_000, "group": "g", "min_pending": 10}, many=True),
+        pull("S", "o", {"batch": 9, "no_wait": True, "group": "g", "min_pending": 1}, many=True),
+        about("S", "o"),
+        api("CONSUMER.UNPIN.S.o", {"group": "g"}),
+        api("CONSUMER.UNPIN.S.o", {"group": "h"}),
+        api("CONSUMER.UNPIN.S.o"),
+    ),
+    script(
+        "acknowledgements",
+        *filled(8),
+        consumer("S", "p"),
+        pull("S", "p", {"batch": 7, "max_bytes": 100_000, "expires": 50_000_000}, many=True),
+        ack("S", "p", 1),
+        ack("S", "p", 2, b"+ACK"),
+        ack("S", "p", 2, b"+ACK"),
+        ack("S", "p", 3, b"-NAK"),
+        ack("S", "p", 4, b'-NAK {"delay": 60000000000}'),
+        ack("S", "p", 5, b"+WPI"),
+        ack("S", "p", 6, b"+TERM because"),
+        ack("S", "p", 7, b"what"),
+        about("S", "p"),
+        ack("S", "p", 8, silent=True),
+        ack("S", "p", 100, silent=True),
+        pull("S", "p", {"batch": 9, "no_wait": True}, many=True),
+        ack("S", "p", 7, b'+NXT {"batch": 3, "no_wait": true}', many=True),
+        about("S", "p"),
+        Step("$JS.ACK.S.none.1.1.1.1.0", many=True),
+    ),
+    script(
+        "everything up to a message is acknowledged",
+        *filled(6),
+        consumer("S", "p", ack_policy="all"),
+        pull("S", "p", {"batch": 6, "max_bytes": 100_000, "expires": 50_000_000}, many=True),
+        ack("S", "p", 4),
+        about("S", "p"),
+        ack("S", "p", 2),
+        about("S", "p"),
+        ack("S", "p", 6),
+        about("S", "p"),
+    ),
+    script(
+        "redelivery",
+        *filled(2),
+        consumer("S", "p", ack_wait=150_000_000, max_deliver=2),
+        pull("S", "p", {"batch": 2, "max_bytes": 100_000, "expires": 50_000_000}, many=True),
+        rest(0.35),
+        pull("S", "p", {"batch": 9, "no_wait": True}, many=True),
+        about("S", "p"),
+        rest(0.35),
+        pull("S", "p", {"batch": 9, "no_wait": True}, many=True),
+    ),
+    script(
+        "pushed messages",
+        listen("to.here"),
+        *filled(3),
+        consumer("S", "p", deliver_subject="to.here", headers_only=True),
+        rest(0.1),
+        about("S", "p"),
+        pub("S.1", b"live"),
+        rest(0.1),
+        ack("S", "p", 1),
+        about("S", "p"),
+        consumer("S", "p", deliver_subject="to.there", headers_only=True),
+        api("CONSUMER.DELETE.S.p"),
+    ),
+    script(
+        "heartbeats",
+        listen("to.here"),
+        *filled(2),
+        consumer("S", "p", deliver_subject="to.here", ack_policy="none", idle_heartbeat=200_000_000),
+        rest(0.55),
+    ),
+    script(
+        "heartbeats of pulls",
+        *filled(1),
+        consumer("S", "p"),
+        pull("S", "p", {"batch": 2, "expires": 500_000_000, "idle_heartbeat": 200_000_000}),
+        rest(0.6),
+    ),
+    script(
+        "waiting pulls end with their consumer",
+        make("S"),
+        consumer("S", "p", max_waiting=1),
+        listen("waits"),
+        pull("S", "p", {"batch": 1, "expires": 20_000_000}, many=True),
+        api("CONSUMER.DELETE.S.p"),
+    ),
+    script(
+        "events of consumers",
+        listen("$JS.EVENT.ADVISORY.CONSUMER.>"),
+        listen("$JS.EVENT.METRIC.>"),
+        *filled(4),
+        consumer("S", "p", sample_freq="100%", ack_wait=150_000_000, max_deliver=1),
+        pull("S", "p", {"batch": 4, "max_bytes": 100_000, "expires": 50_000_000}, many=True),
+        ack("S", "p", 1),
+        ack("S", "p", 2, b"-NAK"),
+        ack("S", "p", 3, b"+TERM no"),
+        rest(0.35),
+        api("CONSUMER.PAUSE.S.p", {"pause_until": "2200-01-01T00:00:00Z"}),
+        api("CONSUMER.DELETE.S.p"),
+        rest(0.05),
+        any_order=True,
     ),
     script(
         "work queues",
