@@ -1,6 +1,7 @@
 """Property: the programs in examples/ run as they stand, and print what their comments promise.
 
-Each is started as a user would start it, as a program of its own, against a broker with two workers.
+Each is started as a user would start it, as a program of its own, against a broker with two workers and with
+JetStream.
 """
 
 import subprocess
@@ -26,13 +27,22 @@ PROMISES = {
         "nobody answers math.cube",
     ],
     "queue_workers.py": ["300 jobs, each done once"],
+    "work_queue.py": ["300 jobs stored, each done once"],
+    "key_value.py": [
+        "too late: colour.sky was changed by somebody else",
+        "colour.sky revision 1: grey",
+        "colour.sky revision 2: blue",
+        "colour.sky revision 4: DEL",
+        "it was grey, blue; keys now: ['size.sky']",
+    ],
 }
 
 
 @pytest.mark.parametrize("name", PROMISES)
-def test_example(name: str, broker: BrokerProcess) -> None:
-    command = [sys.executable, str(EXAMPLES / name), f"nats://{broker.host}:{broker.port}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+def test_example(name: str, tmp_path: Path) -> None:
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+        command = [sys.executable, str(EXAMPLES / name), f"nats://{broker.host}:{broker.port}"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert result.returncode == 0, result.stdout + result.stderr
     printed = [line for line in result.stdout.splitlines() if line in PROMISES[name]]
     assert printed == PROMISES[name], result.stdout
