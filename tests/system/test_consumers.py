@@ -196,3 +196,25 @@ def test_interest_keeps_a_message_until_all_have_it(tmp_path: Path, storage: str
 
     with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
         asyncio.run(play(broker))
+
+
+def test_nothing_is_read_of_a_stream_that_is_gone(tmp_path: Path) -> None:
+    """What is kept of one log's bytes must not pass for the next one's, which may lie where the old one lay."""
+
+    async def play(broker: BrokerProcess) -> None:
+        client = await _connect(broker)
+        js = client.jetstream(timeout=WAIT_S)
+        for name in ("A", "B", "C", "D", "E", "F"):
+            await js.add_stream(name=name, subjects=[f"{name}.>"])
+            for number in range(5):
+                await js.publish(f"{name}.x", f"{name}{number}".encode())
+            await js.add_consumer(name, ConsumerConfig(durable_name="d", ack_policy="none"))
+            messages = await js.pull_subscribe_bind("d", stream=name)
+            found = [(m.subject, m.data.decode()) for m in await messages.fetch(5, timeout=WAIT_S)]
+            assert found == [(f"{name}.x", f"{name}{number}") for number in range(5)]
+            await messages.unsubscribe()
+            await js.delete_stream(name)
+        await client.close()
+
+    with BrokerProcess(workers=1, jetstream="true", store_dir=tmp_path) as broker:
+        asyncio.run(play(broker))
