@@ -199,7 +199,7 @@ def test_interest_keeps_a_message_until_all_have_it(tmp_path: Path, storage: str
 
 
 def test_nothing_is_read_of_a_stream_that_is_gone(tmp_path: Path) -> None:
-    """What is kept of one log's bytes must not pass for the next one's, which may lie where the old one lay."""
+    """What is kept of one log's bytes must not pass for those of the next one."""
 
     async def play(broker: BrokerProcess) -> None:
         client = await _connect(broker)
