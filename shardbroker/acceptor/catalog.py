@@ -71,7 +71,9 @@ class AccountStreams:
 
     def config_of(self, name: str) -> StreamConfig | None:
         entry = self.entries.get(name)
-        return None if entry is None or entry.state in (RESERVED, ABANDONED) else entry.config
+        if entry is None or entry.state == ABANDONED or (entry.state == RESERVED and entry.restoring):
+            return None
+        return entry.config
 
     def has_overlap(self, subjects: Sequence[str], except_name: str) -> bool:
         return any(name != except_name for subject in subjects for _, name in self.subjects.overlaps(subject))
@@ -152,12 +154,17 @@ class Catalog:
         seed: int,
         restore: bool = False,
     ) -> tuple[Entry, bool]:
-        """Grant a new stream: (entry, True), or an equal one that exists: (entry, False). Raises ApiError."""
+        """Grant a new stream: (entry, True), or an equal one: (entry, False). Raises ApiError.
+
+        The equal one may be RESERVED still: somebody else asked for the same a moment ago.
+        """
         streams = self.account(account)
         entry = streams.entries.get(name)
         if entry is not None and entry.state == DAMAGED:
             raise api_errors.STREAM_OFFLINE_REASON(err=entry.reason)
-        if entry is not None and entry.state in (RESERVED, ABANDONED):
+        if entry is not None and (
+            entry.state == ABANDONED or entry.state == RESERVED and (restore or entry.restoring)
+        ):
             taken = api_errors.STREAM_NAME_EXIST
             raise (api_errors.STREAM_NAME_EXIST_RESTORE_FAILED if restore else taken).fresh()
         if restore:
@@ -184,6 +191,8 @@ class Catalog:
         entry = streams.entries.get(name)
         if entry is not None and entry.state == DAMAGED:
             raise api_errors.STREAM_OFFLINE_REASON(err=entry.reason)
+        if entry is not None and entry.state == RESERVED:
+            raise api_errors.STREAM_NOT_FOUND.fresh()
         checked = check_update(name, config, streams.limits, streams, pedantic=pedantic, consumers=consumers)
         assert entry is not None
         if entry.pending_config is not None:

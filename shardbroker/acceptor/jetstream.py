@@ -64,6 +64,8 @@ class JetStream:
         self._log = log
         self._attached: set[int] = set()
         self._full = {"memory": False, "file": False}
+        # Log -> (worker, its generation, what it asked): until the stream that it asks for, too, is made.
+        self._waiting: dict[int, list[tuple[Worker, int, StreamAsk]]] = {}
         self._handlers: dict[str, Callable[[Worker, dict], dict]] = {
             "create": self._create,
             "created": self._created,
@@ -176,10 +178,14 @@ class JetStream:
     # --- questions --------------------------------------------------------------------------------------
 
     def asked(self, worker: Worker, message: StreamAsk) -> None:
-        """A worker's question: answered at once, after the news that it makes."""
+        """A worker's question: answered after the news that it makes."""
         descriptors: tuple[int, ...] = ()
         try:
             body = self._handlers[message.kind](worker, message.body)
+            if "wait" in body:
+                waiting = self._waiting.setdefault(body["wait"], [])
+                waiting.append((worker, worker.generation, message))
+                return
             memory_fd = body.pop("memory_fd", -1)
             if memory_fd >= 0:
                 descriptors = (memory_fd,)
@@ -202,7 +208,7 @@ class JetStream:
             restore=bool(body.get("restore")),
         )
         if not is_new:
-            return {"same": True}
+            return {"wait": entry.log_id} if entry.state == RESERVED else {"same": True}
         entry.reserved = max(entry.config.first_seq, 1) - 1 + (1 << 20)
         self._fabric.clear_log_row(entry.row)
         described = _described(entry)
@@ -217,7 +223,14 @@ class JetStream:
         if entry is not None:
             entry.reserved = max(entry.reserved, body.get("reserved", 0))
             self._broadcast(entry, worker)
+        self._ask_again(body["log_id"])
         return {}
+
+    def _ask_again(self, log_id: int) -> None:
+        """A stream is made, or could not be: those who asked for the same hear that it is there, or make it."""
+        for worker, generation, message in self._waiting.pop(log_id, ()):
+            if worker.generation == generation:
+                self.asked(worker, message)
 
     def _update(self, worker: Worker, body: dict) -> dict:
         config, pedantic = _read(body)
@@ -263,6 +276,7 @@ class JetStream:
             for worker in self._workers:
                 if worker is not teller:
                     worker.send(StreamNews("gone", {"account": entry.account, "name": entry.name}))
+        self._ask_again(log_id)
 
     def _broadcast(self, entry: Entry, teller: Worker) -> None:
         for worker in self._workers:

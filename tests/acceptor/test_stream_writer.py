@@ -113,7 +113,7 @@ def test_start_store_stop_and_listing(acceptor, tmp_path):
     assert (ready["term"], ready["logs"]) == (1, [])
     assert ready["store_path"] == f"{tmp_path}/jetstream"
     assert 0 < ready["probe_us"] < 1_000_000
-    assert acceptor.board[layout.BOARD_WRITER_HEARTBEAT // 8]
+    acceptor.turn_until(lambda: acceptor.board[layout.BOARD_WRITER_HEARTBEAT // 8])
     log = Log(acceptor.lanes[0], 7, 3)
     places = [log.create(b'{"name":"x"}'), log.append(b"one")]
     acceptor.publish()
