@@ -163,7 +163,7 @@ class Catalog:
         if entry is not None and entry.state == DAMAGED:
             raise api_errors.STREAM_OFFLINE_REASON(err=entry.reason)
         if entry is not None and (
-            entry.state == ABANDONED or entry.state == RESERVED and (restore or entry.restoring)
+            entry.state == ABANDONED or (entry.state == RESERVED and (restore or entry.restoring))
         ):
             taken = api_errors.STREAM_NAME_EXIST
             raise (api_errors.STREAM_NAME_EXIST_RESTORE_FAILED if restore else taken).fresh()

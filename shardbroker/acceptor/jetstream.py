@@ -227,7 +227,7 @@ class JetStream:
         return {}
 
     def _ask_again(self, log_id: int) -> None:
-        """A stream is made, or could not be: those who asked for the same hear that it is there, or make it."""
+        """A stream is made, or could not be: those who asked for the same are told, or make it."""
         for worker, generation, message in self._waiting.pop(log_id, ()):
             if worker.generation == generation:
                 self.asked(worker, message)

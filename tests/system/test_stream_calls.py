@@ -30,7 +30,8 @@ def test_creating_at_once(tmp_path: Path, storage: str) -> None:
         server = f"nats://{broker.host}:{broker.port}"
         clients = [await nats.connect(server) for _ in range(CLIENTS)]
         for turn in range(4):
-            same = await asyncio.gather(*(create(client, f"SAME{turn}", f"same.{turn}") for client in clients))
+            equal = (create(client, f"SAME{turn}", f"same.{turn}") for client in clients)
+            same = await asyncio.gather(*equal)
             assert same == [0] * CLIENTS
             others = await asyncio.gather(
                 *(
