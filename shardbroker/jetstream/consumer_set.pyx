@@ -127,12 +127,13 @@ cdef class ConsumerSet(StreamWatcher):
             self.unwanted = []
         return sorted(found)
 
-    def sweep(self, uint64_t start, uint32_t most, Consumer gone=None):
+    def sweep(self, uint64_t start, uint32_t most, Consumer gone=None, bint taken=False):
         """Look at up to `most` messages: (sequences that may go, where to go on; 0: all were seen).
 
         Of a work queue only messages that a consumer has gone past are candidates: those that no consumer
         matches stay. `gone`: a consumer that was deleted: nats-server then removes nothing of a work queue,
-        and of an interest stream what it alone kept.
+        and of an interest stream what it alone kept. `taken`: only what a consumer is past, as when a stream
+        becomes one of interest.
         """
         cdef uint64_t sequence = self.state.messages.next_live(start)
         cdef SubjectEntry *subject
@@ -145,8 +146,8 @@ cdef class ConsumerSet(StreamWatcher):
             most -= 1
             subject = &self.state.subjects.entries[self.state.messages.get(sequence).subject_id]
             if not self.wanted(sequence) and (
-                (self.interest and (gone is None or gone.filter.matches(subject)))
-                or (self.workqueue and self.was_taken(sequence, subject))
+                (self.interest and not taken and (gone is None or gone.filter.matches(subject)))
+                or ((self.workqueue or taken) and self.was_taken(sequence, subject))
             ):
                 found.append(sequence)
             sequence = self.state.messages.next_live(sequence + 1)

@@ -86,6 +86,14 @@ cdef class ConsumerHost(ConsumerPushes):
         self.consumers[one.index] = None
         self.gone.append(one)
 
+    def retain(self, Hosted hosted not None, str retention):
+        """The stream keeps its messages in another way from now on."""
+        cdef HostedConsumer one
+        hosted.consumers.interest = retention == "interest"
+        hosted.consumers.workqueue = retention == "workqueue"
+        for one in hosted.attached:
+            one.consumer.keeps_finished = retention != "limits"
+
     def wake(self, HostedConsumer one not None):
         """Look at a consumer in the next turn."""
         self.activate(one)

@@ -4,7 +4,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from shardbroker.jetstream import consumer_types
+from shardbroker.jetstream import consumer_statuses, consumer_types
 from shardbroker.jetstream.consumer import EVENT_GONE, EVENT_MAX_DELIVERIES
 
 if TYPE_CHECKING:
@@ -79,6 +79,15 @@ class ConsumerKeeper:
             threshold = config.inactive_threshold
             if threshold and not len(one.pulls) and not one.is_bound and wall_ns - one.active_ns > threshold:
                 self.end_unused(one)
+
+    def stop(self) -> None:
+        """The broker stops: pull requests end."""
+        for one in self._js.consumers.consumers:
+            if one is None:
+                continue
+            for reply, account, messages, size in one.pulls.end_all():
+                block = consumer_statuses.with_rest(consumer_statuses.SERVER_SHUTDOWN, messages, size)
+                self._js.host.send(account, reply, b"", block)
 
     def end_unused(self, one) -> None:
         """An ephemeral consumer, or one with a threshold, that nobody uses any more."""

@@ -122,6 +122,11 @@ class JetStream:
         for fd in fds:
             os.close(fd)
 
+    def stop(self) -> None:
+        """The broker stops in order: whoever waits for messages is told."""
+        if self.ready:
+            self.keeper.stop()
+
     # --- the catalog ------------------------------------------------------------------------------------
 
     def account(self, name: str) -> dict[str, StreamEntry]:

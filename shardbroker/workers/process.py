@@ -224,6 +224,8 @@ class Worker:
             case messages.LameDuck():
                 self._lame_duck(message)
             case messages.Stop():
+                if self._jetstream is not None:
+                    self._jetstream.stop()
                 self._loop.close_some(1 << 30, _SERVER_SHUTDOWN)
                 self._loop.stop()
             case messages.ReopenLog():

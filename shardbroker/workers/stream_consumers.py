@@ -36,6 +36,7 @@ class StreamConsumers:
         self._js = js
         self._entry = entry
         self.index = ConsumerIndex()
+        self._retention = entry.config.retention
         self.by_name: dict = {}  # HostedConsumer
 
     def __len__(self) -> int:
@@ -126,6 +127,13 @@ class StreamConsumers:
             one.wants_snapshot = True
         self.sweep(None)
 
+    def configure(self, retention: str) -> None:
+        """The stream has this retention from now on: what nobody needs any more goes."""
+        if retention != self._retention:
+            self._retention = retention
+            self._js.consumers.retain(self._entry.hosted, retention)
+            self.sweep(None, taken=True)
+
     # --- changing ---------------------------------------------------------------------------------------
 
     def change(self, name: str, config: ConsumerConfig, done: Callable[[int], None]) -> None:
@@ -202,7 +210,7 @@ class StreamConsumers:
         self.index.drop(one.name)
         host.write_figures(self._entry.hosted)
 
-    def sweep(self, gone: Consumer | None) -> None:
+    def sweep(self, gone: Consumer | None, *, taken: bool = False) -> None:
         """Remove what nobody needs any more, a little each turn."""
         consumers = self._entry.hosted.consumers
         if self._entry.config.retention == "limits":
@@ -214,7 +222,7 @@ class StreamConsumers:
             hosted = self._entry.hosted
             if hosted is None or hosted.stream.closing:
                 return 0
-            found, place = consumers.sweep(place, _SWEEP_SLICE, gone)
+            found, place = consumers.sweep(place, _SWEEP_SLICE, gone, taken)
             self._js.consumers.remove(hosted, found)
             return _JOB_PRESSES if place else 0
 

@@ -36,6 +36,7 @@ class Details:
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""
         self.sourcing.configure(config)
+        self.consumers.configure(config.retention)
         stream = self._entry.hosted.stream
         stream.republish = Republish(config, self._send) if config.republish is not None else None
         self._js.watch_special(

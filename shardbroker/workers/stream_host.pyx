@@ -42,7 +42,7 @@ from shardbroker.shm.append_lane cimport (
     lane_body,
     lane_trailer,
 )
-from shardbroker.shm.atomics cimport load_relaxed_u64, store_relaxed_u64, wall_clock_ns
+from shardbroker.shm.atomics cimport load_relaxed_u64, monotonic_ns, store_relaxed_u64, wall_clock_ns
 from shardbroker.shm.offsets cimport LOG_FIGURES_START, LOG_ROW_SIZE, PRESSURE_CELLS
 from shardbroker.storage.frame cimport (
     FRAME_HEAD_SIZE,
@@ -673,7 +673,7 @@ cdef class StreamHost(StreamReads):
         cdef Hosted hosted
         cdef Py_ssize_t count = len(self.hosted), left
         self.now_ns = now_ns
-        self.wall_offset_ns = wall_clock_ns() - now_ns
+        self.wall_offset_ns = wall_clock_ns() - monotonic_ns()  # `now_ns` may be milliseconds old
         # Each stream once a second at least, a share of them each time.
         left = min(count, max(<Py_ssize_t> UPKEEP_MIN, count // TICKS_PER_SECOND + 1))
         while left:

@@ -1,6 +1,6 @@
 """Consumers over the API, and pull requests: what they answer and how they end."""
 
-from tests.conformance.js_script import JetStreamScript, Step, api, listen, make, pub, rest, script
+from tests.conformance.js_script import JetStreamScript, Step, api, change, listen, make, pub, rest, script
 
 
 def consumer(stream: str, name: str, /, **config: object) -> Step:
@@ -295,6 +295,21 @@ SCRIPTS: list[JetStreamScript] = [
         consumer("S", "b", filter_subject="S.>"),
         consumer("S", "b", ack_policy="none", filter_subject="S.0"),
         consumer("S", "b", filter_subject="S.0"),
+        api("STREAM.INFO.S"),
+    ),
+    script(
+        "a stream becomes one of interest",
+        *filled(4),
+        consumer("S", "a", filter_subject="S.1"),
+        pull("S", "a", {"batch": 1, "max_bytes": 10_000, "expires": 30_000_000}, many=True),
+        ack("S", "a", 1),
+        change("S", retention="interest"),
+        rest(0.1),
+        api("STREAM.INFO.S"),
+        about("S", "a"),
+        pull("S", "a", {"batch": 1, "max_bytes": 10_000, "expires": 30_000_000}, many=True),
+        ack("S", "a", 3, number=2),
+        rest(0.05),
         api("STREAM.INFO.S"),
     ),
     script(
