@@ -162,7 +162,8 @@ cdef class JournalWriter:
             return False
         self.covered = {}
         self.current = 1 - self.current
-        self.round += 1
+        # Never a number that was used before: old batches behind the new head would count again.
+        self.round = max(self.round, <uint64_t> self.journal.round) + 1
         self.offset = JOURNAL_HEAD_SIZE
         self.number = 0
         return True
@@ -230,7 +231,7 @@ cdef class JournalWriter:
         """All logs are synced: nothing is to be replayed at the next start."""
         self.settle(True)
         if self.usable and self.journal.fds:
-            self.journal.round = self.round
+            self.journal.round = max(self.journal.round, self.round)
             self.journal.empty()
         self.journal.close()
 

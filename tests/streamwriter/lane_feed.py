@@ -186,11 +186,11 @@ class Bench:
         self.store = Store(self.disk, self.directory, **self.store_options)
         self.store.open()
         self.journal = Journal(self.store, self.journal_size)
-        self.replayed = self.journal.recover()
         self.loop = WriteLoop(
             self.store, self.journal, self.board_mapping.address, self.rows_mapping.address, len(self.rows),
             lambda *fault: self.faults.append(fault),
         )  # fmt: skip
+        self.replayed = self.journal.recover()  # behind the loop, as in streamwriter/process.py
         self.doorbells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in self.lanes]
         for worker, lane in enumerate(self.lanes):
             self.loop.attach(worker, RingMap(lane.fd, lane.size), self.doorbells[worker])

@@ -163,6 +163,19 @@ def test_a_clean_end_leaves_nothing_to_replay(many):
     assert all(many.frames(log.log_id) == [1, 2, 3, 4] for log in many.many)
 
 
+def test_batches_of_a_life_before_never_count_again(many):
+    many.fill(3)
+    many.power_loss()
+    assert many.replayed
+    for _ in range(3):  # nothing is written in these lives, and each ends in order
+        many.loop.close()
+        many.store.close()
+        many.start()
+        assert many.replayed == 0
+    many.power_loss()
+    assert many.replayed == 0
+
+
 def test_a_journal_file_that_cannot_be_replayed_is_put_aside(many):
     many.fill(2)
     many.store.close()
