@@ -258,7 +258,9 @@ def test_worker_killed(seed: random.Random, rounds: Callable[[int], int], tmp_pa
     takeovers: list[float] = []
     core_s = others_s = 0.0
     while deaths < rounds(10):
-        with BrokerProcess(workers=WORKERS, jetstream="true", store_dir=tmp_path / str(deaths)) as broker:
+        with BrokerProcess(
+            workers=WORKERS, jetstream="true", store_dir=tmp_path / f"{deaths}-{vacuous}"
+        ) as broker:
             one = OneBroker(broker)
             victims = list(range(WORKERS)) * DEATHS_PER_PROCESS
             seed.shuffle(victims)
@@ -304,7 +306,9 @@ def test_stream_writer_killed(seed: random.Random, rounds: Callable[[int], int],
     takeovers: list[float] = []
     core_s = 0.0
     while deaths < rounds(10):
-        with BrokerProcess(workers=WORKERS, jetstream="true", store_dir=tmp_path / str(deaths)) as broker:
+        with BrokerProcess(
+            workers=WORKERS, jetstream="true", store_dir=tmp_path / f"{deaths}-{vacuous}"
+        ) as broker:
             one = OneBroker(broker)
             files = [name for name in one.owners if name.startswith("file")]
             for _ in range(min(DEATHS_PER_PROCESS, rounds(10) - deaths)):
