@@ -89,4 +89,5 @@ cdef class PublishChecks:
     cdef uint64_t floor_ahead(self) noexcept
     cdef uint64_t messages_ahead(self) noexcept
     cdef void note_leaving(self, SubjectEntry *subject, uint16_t flags, uint64_t sequence) noexcept
+    cdef void note_matching_leave(self, SubjectEntry *pattern) noexcept
     cdef bint wanted(self, Proposal *proposal) noexcept

@@ -419,7 +419,9 @@ cdef class PublishChecks:
         cdef uint64_t last = entry.pending_last if entry.pending_count else entry.last
         if self.pending_messages == 0 and not self.purges:
             return last
-        if last < self.floor_ahead():
+        if last < self.floor_ahead() or (
+            entry.leaving_count and entry.leaving_count >= entry.count + entry.pending_count
+        ):
             return 0
         for below, text in self.purges:
             filter = text
@@ -481,9 +483,24 @@ cdef class PublishChecks:
             return
         if flags & RECORD_ROLLUP_SUBJECT:
             leaving = there
+            if not is_literal(subject.name, subject.size):
+                self.note_matching_leave(subject)
         elif self.state.max_per_subject > 0 and (
             <int64_t> (there - min(there, leaving)) >= self.state.max_per_subject
         ):
             leaving += 1
         self.state.subjects.leaving_count += leaving - subject.leaving_count
         subject.leaving_count = <uint32_t> leaving
+
+    cdef void note_matching_leave(self, SubjectEntry *pattern) noexcept:
+        """A rollup of a subject with wildcards removes what is on all others that it matches."""
+        cdef SubjectEntry *entry
+        cdef uint32_t i, there
+        for i in range(self.state.subjects.entry_count):
+            entry = &self.state.subjects.entries[i]
+            if entry.name == NULL or entry == pattern:
+                continue
+            if matches(pattern.name, pattern.size, entry.name, entry.size):
+                there = entry.count + entry.pending_count
+                self.state.subjects.leaving_count += there - entry.leaving_count
+                entry.leaving_count = there

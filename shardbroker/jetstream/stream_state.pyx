@@ -143,6 +143,8 @@ cdef class StreamState:
         if record.flags & (RECORD_ROLLUP_SUBJECT | RECORD_ROLLUP_ALL):
             if record.flags & RECORD_ROLLUP_ALL:
                 self.purge(sequence, 0, NULL, 0)
+            elif not is_literal(name, record.subject_size):
+                self.purge(sequence, 0, name, record.subject_size)  # of all that it matches, as nats-server
             else:
                 self.purge_subject(&self.subjects.entries[id], sequence, 0)
         return 0

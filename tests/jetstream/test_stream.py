@@ -45,7 +45,7 @@ class Model:
             self.messages = [
                 message
                 for message in self.messages
-                if message[0] == self.last or (rollup == "sub" and message[1] != subject)
+                if message[0] == self.last or (rollup == "sub" and not matches(subject, message[1]))
             ]
 
     def delete(self, first: int, count: int) -> None:
@@ -68,7 +68,7 @@ def matches(pattern: bytes, subject: bytes) -> bool:
 
 PURGES = st.sampled_from([(0, 0), (0, 1), (0, 3), (5, 0), (20, 0), (200, 0)])
 ACTIONS = st.one_of(
-    st.tuples(st.just("publish"), st.sampled_from(SUBJECTS), st.sampled_from([""] * 12 + ["sub", "all"])),
+    st.tuples(st.just("publish"), st.sampled_from([*SUBJECTS, b"S.c.>"]), st.sampled_from([""] * 12 + ["sub", "all"])),
     st.tuples(st.just("delete"), st.integers(1, 60), st.integers(1, 4)),
     st.tuples(st.just("purge"), st.sampled_from([b"", b"S.a", b"S.c.>", b"S.x"]), PURGES),
     st.tuples(st.just("settle")),
@@ -131,7 +131,7 @@ def check(face, model: Model) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(SUBJECTS), st.sampled_from([""] * 6 + ["sub", "all"])),
+        st.tuples(st.sampled_from([*SUBJECTS, b"S.c.>"]), st.sampled_from([""] * 6 + ["sub", "all"])),
         min_size=1,
         max_size=40,
     ),
