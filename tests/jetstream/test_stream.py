@@ -68,7 +68,11 @@ def matches(pattern: bytes, subject: bytes) -> bool:
 
 PURGES = st.sampled_from([(0, 0), (0, 1), (0, 3), (5, 0), (20, 0), (200, 0)])
 ACTIONS = st.one_of(
-    st.tuples(st.just("publish"), st.sampled_from([*SUBJECTS, b"S.c.>"]), st.sampled_from([""] * 12 + ["sub", "all"])),
+    st.tuples(
+        st.just("publish"),
+        st.sampled_from([*SUBJECTS, b"S.c.>"]),
+        st.sampled_from([""] * 12 + ["sub", "all"]),
+    ),
     st.tuples(st.just("delete"), st.integers(1, 60), st.integers(1, 4)),
     st.tuples(st.just("purge"), st.sampled_from([b"", b"S.a", b"S.c.>", b"S.x"]), PURGES),
     st.tuples(st.just("settle")),
