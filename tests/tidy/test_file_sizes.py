@@ -20,7 +20,7 @@ LONG_FILES: dict[str, str] = {
     "shardbroker/shm/ring.pyx": "both ends of one protocol, read side by side",
     "shardbroker/routing/router.pyx": "the publish path in one unit, so that its helpers are inlined",
     "shardbroker/jetstream/consumer.pyx": "whatever happens to a consumer moves the same floors and counts",
-    "shardbroker/jetstream/publish_checks.pyx": "what a check may ask and what it foresees, with the same counts",
+    "shardbroker/jetstream/publish_checks.pyx": "what is checked and what is foreseen use the same counts",
     "shardbroker/jetstream/stream_state.pyx": "however a message enters or leaves, all figures are kept",
     "shardbroker/storage/log_scan.pyx": "one walk over a log; its cases share the place where they are",
     "shardbroker/streamwriter/write_loop.pyx": "one cycle of the writer told in order, and its failures",
