@@ -71,7 +71,13 @@ cdef class ConsumerPulls(ConsumerSends):
         if reply_size == 0:
             return
         one.active_ns = wall_ns
-        if header_size or not one.is_plain or not one.is_pull or not read_next_wish(body, size, &wish):
+        if (
+            header_size
+            or not one.is_plain
+            or not one.is_pull
+            or not read_next_wish(body, size, &wish)
+            or wish.expires < 0
+        ):
             try:
                 answer = self.take_slowly(
                     one,
@@ -93,7 +99,7 @@ cdef class ConsumerPulls(ConsumerSends):
             pull.account = one.hosted.account
             pull.batch = max(wish.batch, 1)
             pull.max_bytes = wish.max_bytes
-            pull.expires_ns = wall_ns + <uint64_t> wish.expires if wish.expires > 0 else 0
+            pull.expires_ns = wall_ns + <uint64_t> wish.expires if wish.expires else 0
             pull.heartbeat_ns = <uint64_t> wish.idle_heartbeat
             pull.no_wait = wish.no_wait
             pull.priority = LOWEST_PRIORITY
@@ -111,11 +117,12 @@ cdef class ConsumerPulls(ConsumerSends):
             raise PullRefused(consumer_statuses.REQUIRED_API_LEVEL)
         wish = read_next(body)
         block = check_next(wish, one.consumer.config, one.pulls.pinned.decode("latin-1"))
+        if block is None and wish.expires < 0:  # it has expired before it came
+            block = consumer_statuses.with_rest(consumer_statuses.REQUEST_TIMEOUT, 0, 0)
         if block is not None:
             raise PullRefused(block)
         wish.batch = max(wish.batch, 1)
         wish.max_bytes = max(wish.max_bytes, 0)
-        wish.expires = max(wish.expires, 0)
         wish.idle_heartbeat = max(wish.idle_heartbeat, 0)
         return one.pulls.put(reply, wish, self.sendable(one), wall_ns, account=one.hosted.account)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shardbroker.errors import ColdRead
 from shardbroker.jetstream import api_errors, api_requests, api_subjects, api_types
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
@@ -82,8 +83,18 @@ class Request:
                 act(*arguments)
             except ApiError as error:
                 self.refuse(error)
+            except ColdRead:  # it comes again
+                raise
+            except Exception as error:
+                self.refuse(_bug(error))
+                raise
 
         return guarded
+
+
+def _bug(error: Exception) -> ApiError:
+    """The answer to a request that a fault of ours has ended; the log tells where."""
+    return api_errors.STREAM_GENERAL_ERROR(err=f"internal error: {type(error).__name__}: {error}")
 
 
 class StreamApi:
@@ -129,6 +140,11 @@ class StreamApi:
                 act(request)
         except ApiError as error:
             request.refuse(error)
+        except ColdRead:  # it comes again
+            raise
+        except Exception as error:
+            request.refuse(_bug(error))
+            raise
 
     def send(self, request: Request, body: dict) -> None:
         """The answer to a request."""

@@ -56,7 +56,7 @@ class StreamConsumers:
             keeps_finished=self._entry.config.retention != "limits",
         )  # fmt: skip
         if config.pause_until is not None:
-            consumer.pause(parse_time(config.pause_until))
+            consumer.pause(max(parse_time(config.pause_until), 0))
         one = self._serve(consumer)
         one.is_held = True
 
@@ -122,7 +122,7 @@ class StreamConsumers:
                 self._js.log.error(f"JetStream: stream {self._entry.name}: {error}")
                 continue
             if config.pause_until is not None:
-                consumer.pause(parse_time(config.pause_until))
+                consumer.pause(max(parse_time(config.pause_until), 0))
             one = self._serve(consumer)
             one.wants_snapshot = True
         self.sweep(None)

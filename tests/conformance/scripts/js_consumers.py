@@ -31,6 +31,19 @@ def filled(count: int = 5, **config: object) -> tuple[Step, ...]:
 
 SCRIPTS: list[JetStreamScript] = [
     script(
+        "times before 1970, and pulls that have expired before they came",
+        *filled(),
+        consumer("S", "zero", pause_until="0001-01-01T00:00:00Z"),
+        consumer("S", "old", pause_until="1969-12-31T00:00:00Z"),
+        consumer("S", "all", deliver_policy="by_start_time", opt_start_time="1960-01-01T00:00:00Z"),
+        api("CONSUMER.PAUSE.S.all", {"pause_until": "0001-01-01T00:00:00Z"}),
+        about("S", "all"),
+        consumer("S", "none", filter_subject="S.none"),
+        listen("I"),
+        pull("S", "none", {"expires": -5}, reply="I"),
+        rest(0.2),
+    ),
+    script(
         "consumers come and go",
         *filled(),
         consumer("S", "a"),
