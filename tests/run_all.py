@@ -44,7 +44,8 @@ def run_parts() -> int:
     with tempfile.TemporaryDirectory() as directory:
         for name, arguments in PARTS:
             report = Path(directory) / f"{name}.xml"
-            command = [sys.executable, "-m", "pytest", *arguments, "--junit-xml", str(report)]
+            # Native: pytest's own tracebacks parse sources, and Python 3.11 may fail in that and end everything.
+            command = [sys.executable, "-m", "pytest", "--tb=native", *arguments, "--junit-xml", str(report)]
             print(f"--- tests that run {name}: pytest {' '.join(arguments)}", flush=True)
             code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
             if code not in (0, NO_TESTS_COLLECTED):

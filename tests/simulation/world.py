@@ -121,6 +121,7 @@ class World(WriterMoves):
         for name in without:
             del self.moves[name]
         self.published = [0] * PUBLISHERS
+        self.calls_made = 0
         self.repeatable: list[bytes] = []
         self.doorbell = os.eventfd(0, os.EFD_NONBLOCK)
         self.bench: Bench | None = None
@@ -331,9 +332,9 @@ class World(WriterMoves):
         log.purges.add(below)
         if "segment recycled early" in self.bugs:
             self.release_dead(owner, log_id, below)
-        number = len(self.promises.attempts) + 1
-        owner.calls[number] = (log_id, below)
-        stream.stage_frame(3, below.to_bytes(8, "little") + bytes(24), number)
+        self.calls_made += 1  # a number for one call only, whatever stream it is about
+        owner.calls[self.calls_made] = (log_id, below)
+        stream.stage_frame(3, below.to_bytes(8, "little") + bytes(24), self.calls_made)
 
     def release_dead(self, owner: Owner, log_id: int, below: int) -> None:
         """Segments at the head of the log whose messages are all purged."""
