@@ -44,7 +44,7 @@ def run_parts() -> int:
     with tempfile.TemporaryDirectory() as directory:
         for name, arguments in PARTS:
             report = Path(directory) / f"{name}.xml"
-            # Native: pytest's own tracebacks parse sources, and Python 3.11 may fail in that and end everything.
+            # Native: tracebacks of pytest parse sources, and Python 3.11 may fail in that and end all.
             command = [sys.executable, "-m", "pytest", "--tb=native", *arguments, "--junit-xml", str(report)]
             print(f"--- tests that run {name}: pytest {' '.join(arguments)}", flush=True)
             code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
