@@ -65,14 +65,17 @@ cdef enum:
 
 
 cdef bint is_erased(const RecordHead *record) noexcept nogil:
-    """Whether a record that fits has zeros where its headers and payload were."""
+    """Whether a record that fits has zeros where its headers and payload were.
+
+    One that has neither cannot have been damaged by erasing.
+    """
     cdef const uint8_t *at = <const uint8_t *> record + RECORD_HEAD_SIZE + record.subject_size
     cdef const uint8_t *end = <const uint8_t *> record + record.size
     while at < end:
         if at[0]:
             return False
         at += 1
-    return True
+    return record.header_size or record.payload_size
 
 
 cdef class LogScan:

@@ -411,6 +411,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         assert check_invariants(builder, sink, result, ALL_DURABLE, len(inside)) == inside
 
 
+def test_a_damaged_message_without_a_payload_was_not_erased(tmp_path: Path) -> None:
+    """Zeros stand for what was erased: where there was nothing, damage is damage, and is told."""
+    builder = LogBuilder(tmp_path)
+    for _ in range(6):
+        builder.messages([40, 0, 40])
+    files = builder.finish()
+    sequence, place = 8, builder.placed[2].records[1][1]
+    flip(files[0][1], 8 * (place + 40))  # the first byte of its subject
+    sink, result = scan(files, known_durable=6)
+    assert sequence not in {record.sequence for _k, _i, record, _p in sink.records}
+    assert [lost[:2] for lost in result.lost] == [(sequence, sequence)]
+
+
 def test_segment_head_damaged(tmp_path: Path) -> None:
     """Costs nothing, wherever the segment is; it is told as a note."""
     builder = mixed_log(tmp_path)
