@@ -66,7 +66,7 @@ class LoggedDisk:
         self.files = {number: bytearray(image.contents[number]) for number in set(image.names.values())}
         self.events = [] if events is None else events
         self._open: dict[int, int] = {}
-        self._next_fd = 1000
+        self._next_fd = 1 << 30  # no real descriptor: the stream-writer may close one of these with close()
 
     # --- files -------------------------------------------------------------------------------------------
 
