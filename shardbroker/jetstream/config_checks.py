@@ -14,7 +14,7 @@ tests/jetstream/test_config_against_nats_server.py.
 from collections.abc import Sequence
 from typing import Protocol
 
-from shardbroker.jetstream import api_errors, js_limits
+from shardbroker.jetstream import api_errors, config_metadata, js_limits
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.durations import format_duration
 from shardbroker.jetstream.js_limits import JetStreamLimits
@@ -28,7 +28,7 @@ from shardbroker.jetstream.source_checks import (
     quoted,
 )
 from shardbroker.jetstream.source_config import Placement
-from shardbroker.jetstream.stream_config import REQUIRED_LEVEL_KEY, StreamConfig, without_answer_keys
+from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.subject_trie import SubjectTrie
 from shardbroker.subjects.transform import Transform, TransformError, validate_mapping
 
@@ -124,12 +124,8 @@ def check_restore(
 
 def is_same(config: StreamConfig, existing: StreamConfig) -> bool:
     """Whether creating again asks for what there is. The API level of the metadata does not count."""
-    metadata = without_answer_keys(config.metadata)
-    metadata.pop(REQUIRED_LEVEL_KEY, None)
-    if existing.metadata is not None and REQUIRED_LEVEL_KEY in existing.metadata:
-        metadata[REQUIRED_LEVEL_KEY] = existing.metadata[REQUIRED_LEVEL_KEY]
     compared = config.copy()
-    compared.metadata = metadata or None
+    compared.metadata = config_metadata.to_compare(config.metadata, existing.metadata)
     return compared == existing
 
 
@@ -188,10 +184,7 @@ def _check_texts(config: StreamConfig) -> None:
     if len(config.description.encode()) > js_limits.description_size_max:
         size_max = js_limits.description_size_max
         raise invalid_config(f"stream description is too long, maximum allowed is {size_max}")
-    metadata = config.metadata or {}
-    if sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items()) > (
-        js_limits.metadata_size_max
-    ):
+    if config_metadata.is_too_large(config.metadata):
         size_max = js_limits.metadata_size_max
         raise invalid_config(f"stream metadata exceeds maximum size of {size_max} bytes")
 

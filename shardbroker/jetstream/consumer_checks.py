@@ -17,14 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shardbroker.jetstream import api_errors, js_limits
+from shardbroker.jetstream import api_errors, config_metadata, js_limits
 from shardbroker.jetstream.config_checks import invalid_config, pedantic_error
 from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.consumer_updates import check_changes, in_utc, set_threshold
 from shardbroker.jetstream.durations import format_duration
 from shardbroker.jetstream.js_limits import JetStreamLimits
 from shardbroker.jetstream.source_checks import is_subset, is_valid_name, is_valid_subject, quoted
-from shardbroker.jetstream.stream_config import REQUIRED_LEVEL_KEY, StreamConfig, without_answer_keys
+from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.subject_trie import SubjectTrie
 
 GROUP_NAME = re.compile(r"[a-zA-Z0-9/_=-]{1,16}", re.ASCII)
@@ -209,10 +209,7 @@ def check_config(config: ConsumerConfig, stream: StreamConfig, limits: JetStream
         raise api_errors.CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS.fresh()
     if config.durable_name and config.name and config.durable_name != config.name:
         raise api_errors.CONSUMER_CREATE_DURABLE_AND_NAME_MISMATCH.fresh()
-    metadata = config.metadata or {}
-    if sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items()) > (
-        js_limits.metadata_size_max
-    ):
+    if config_metadata.is_too_large(config.metadata):
         raise api_errors.CONSUMER_METADATA_LENGTH(limit=f"{js_limits.metadata_size_max // 1024}KB")
     _check_priorities(config)
 
@@ -250,11 +247,7 @@ def _check_existing(
 
 def _is_asked_again(config: ConsumerConfig, existing: ConsumerConfig) -> bool:
     """Whether creating again asks for what there is. The API level of the metadata does not count."""
-    metadata = without_answer_keys(config.metadata)
-    metadata.pop(REQUIRED_LEVEL_KEY, None)
-    if existing.metadata is not None and REQUIRED_LEVEL_KEY in existing.metadata:
-        metadata[REQUIRED_LEVEL_KEY] = existing.metadata[REQUIRED_LEVEL_KEY]
-    config.metadata = metadata or None
+    config.metadata = config_metadata.to_compare(config.metadata, existing.metadata)
     return config == existing
 
 

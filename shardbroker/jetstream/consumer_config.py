@@ -8,8 +8,7 @@ gave empty stay empty lists and are not None: nats-server tells them apart when 
 An ephemeral consumer of the oldest kind has a name that its server has chosen and that is not part of its
 configuration: who keeps consumers keeps the name beside it.
 
-Metadata: `_nats.req.level`, the API level that the consumer needs, is stored with it. `_nats.ver` and
-`_nats.level` say who answers: they are added to answers and removed from requests.
+Metadata: see `config_metadata.py`.
 
 Source: spec pages 02 (sections 4 and 5) and 04 (section 1), ADR-44 for levels.
 """
@@ -17,14 +16,8 @@ Source: spec pages 02 (sections 4 and 5) and 04 (section 1), ADR-44 for levels.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from shardbroker.jetstream import js_limits
+from shardbroker.jetstream import config_metadata
 from shardbroker.jetstream.go_time import ZERO_TIME_TEXT
-from shardbroker.jetstream.stream_config import (
-    REQUIRED_LEVEL_KEY,
-    SERVER_LEVEL_KEY,
-    SERVER_VERSION_KEY,
-    without_answer_keys,
-)
 from shardbroker.jetstream.strict_json import (
     BOOL,
     DURATION,
@@ -209,20 +202,13 @@ class ConsumerConfig:
         for name in _FIELDS:
             value = getattr(self, name)
             if name == "metadata":
-                value = self._metadata_shown(server_version)
+                value = config_metadata.to_show(self.metadata, server_version)
             if name == "priority_policy":
                 if value != "none":
                     result[name] = value
             elif value or name in _ALWAYS_SHOWN:
                 result[name] = value
         return result
-
-    def _metadata_shown(self, server_version: str | None) -> dict[str, str]:
-        shown = dict(self.metadata or {})
-        if server_version is not None:
-            shown[SERVER_VERSION_KEY] = server_version
-            shown[SERVER_LEVEL_KEY] = str(js_limits.api_level)
-        return dict(sorted(shown.items()))
 
     def required_level(self) -> int:
         """The API level that a server must have to run this consumer."""
@@ -234,9 +220,7 @@ class ConsumerConfig:
 
     def set_stored_metadata(self) -> None:
         """Write the required level into the metadata, and remove what only belongs into answers."""
-        metadata = without_answer_keys(self.metadata)
-        metadata[REQUIRED_LEVEL_KEY] = str(self.required_level())
-        self.metadata = metadata
+        self.metadata = config_metadata.to_store(self.metadata, self.required_level())
 
     def copy(self) -> "ConsumerConfig":
         """A copy whose lists and metadata are copied too."""

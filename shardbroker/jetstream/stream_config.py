@@ -5,8 +5,7 @@ checked and completed by `config_checks.py` and `config_updates.py`, and is writ
 as it is not checked, 0 and "" stand for what the client left out. Lists that a client gave empty stay empty
 lists and are not None: nats-server tells them apart when it compares two configurations.
 
-Metadata: `_nats.req.level`, the API level that the stream needs, is stored with it. `_nats.ver` and
-`_nats.level` say who answers: they are added to answers and removed from requests.
+Metadata: see `config_metadata.py`.
 
 Source: spec pages 02 (section 4) and 03 (section 1), ADR-44 for levels.
 """
@@ -14,7 +13,7 @@ Source: spec pages 02 (section 4) and 03 (section 1), ADR-44 for levels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from shardbroker.jetstream import js_limits
+from shardbroker.jetstream import config_metadata
 from shardbroker.jetstream.source_config import (
     CONSUMER_LIMITS,
     PLACEMENT,
@@ -45,12 +44,6 @@ from shardbroker.jetstream.strict_json import (
     decode_loosely,
     words,
 )
-
-REQUIRED_LEVEL_KEY = "_nats.req.level"
-SERVER_VERSION_KEY = "_nats.ver"
-SERVER_LEVEL_KEY = "_nats.level"
-#: Of shardbroker alone: what it makes of a wish to compress.
-COMPRESSION_KEY = "_shardbroker.compression"
 
 _FIELDS = {
     "name": STRING,
@@ -183,20 +176,13 @@ class StreamConfig:
         for name in _FIELDS:
             value = getattr(self, name)
             if name == "metadata":
-                value = self._metadata_shown(server_version)
+                value = config_metadata.to_show(self.metadata, server_version)
             if name == "persist_mode":
                 if value != "default":
                     result[name] = value
             elif value or name not in _LEFT_OUT_EMPTY:
                 result[name] = _plain(value)
         return result
-
-    def _metadata_shown(self, server_version: str | None) -> dict[str, str]:
-        shown = dict(self.metadata or {})
-        if server_version is not None:
-            shown[SERVER_VERSION_KEY] = server_version
-            shown[SERVER_LEVEL_KEY] = str(js_limits.api_level)
-        return dict(sorted(shown.items()))
 
     def required_level(self) -> int:
         """The API level that a server must have to run this stream."""
@@ -210,9 +196,7 @@ class StreamConfig:
 
     def set_stored_metadata(self) -> None:
         """Write the required level into the metadata, and remove what only belongs into answers."""
-        metadata = without_answer_keys(self.metadata)
-        metadata[REQUIRED_LEVEL_KEY] = str(self.required_level())
-        self.metadata = metadata
+        self.metadata = config_metadata.to_store(self.metadata, self.required_level())
 
     def copy(self) -> "StreamConfig":
         """A copy whose parts that checks change are copied too."""
@@ -222,12 +206,6 @@ class StreamConfig:
         if self.republish is not None:
             result.republish = RePublish(**_values_of(self.republish))
         return result
-
-
-def without_answer_keys(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """A copy without the keys that are added to answers."""
-    answer_keys = (SERVER_VERSION_KEY, SERVER_LEVEL_KEY, COMPRESSION_KEY)
-    return {key: value for key, value in (metadata or {}).items() if key not in answer_keys}
 
 
 def read_config_request(body: bytes, *, strict: bool = True) -> tuple[StreamConfig, bool]:

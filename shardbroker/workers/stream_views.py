@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import api_types
-from shardbroker.jetstream.stream_config import COMPRESSION_KEY
+from shardbroker.jetstream.config_metadata import COMPRESSION_KEY
 from shardbroker.version import NATS_VERSION
 
 if TYPE_CHECKING:
