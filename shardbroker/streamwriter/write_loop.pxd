@@ -48,6 +48,7 @@ cdef class WriteLoop:
     cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept
     cdef LogFile log_of(self, uint32_t log_id)
     cdef LogFile touch(self, uint32_t log_id)
+    cdef LogFile touch_of(self, const LaneRecord *record)
     cdef void add_touched(self, LogFile log) noexcept
     cdef object remove(self, const LaneRecord *record)
     cdef uint32_t erase(self, const LaneRecord *record) except? 0

@@ -168,11 +168,7 @@ cdef class WriteLoop:
         head = (<FrameHead *> frame)[0]
         if not frame_is_sound(record, &head, frame + FRAME_HEAD_SIZE):
             return STATUS_FAULTY
-        log = self.touch(record.log_id)
-        if log.row != record.row:
-            log.row = record.row
-            if not log.tail.known:
-                self.table.adopt(log)
+        log = self.touch_of(record)
         if (
             position < self.resent[worker]
             and record.status == STATUS_STORED
@@ -196,11 +192,7 @@ cdef class WriteLoop:
         cdef int waits_for = -1
         self.wants_cycle_sync = True
         if record.log_id:
-            log = self.touch(record.log_id)
-            if log.row != record.row and record.row < self.table.row_count:
-                log.row = record.row
-                if not log.tail.known:
-                    self.table.adopt(log)
+            log = self.touch_of(record)
             log.wants_sync = True
             waits_for = log.place
         else:
@@ -382,6 +374,15 @@ cdef class WriteLoop:
         cdef LogFile log = self.log_of(log_id)
         if not log.touched:
             self.add_touched(log)
+        return log
+
+    cdef LogFile touch_of(self, const LaneRecord *record):
+        """The same of a record that tells in which row of the log table its log is."""
+        cdef LogFile log = self.touch(record.log_id)
+        if log.row != record.row and record.row < self.table.row_count:
+            log.row = record.row
+            if not log.tail.known:
+                self.table.adopt(log)
         return log
 
     cdef void add_touched(self, LogFile log) noexcept:
