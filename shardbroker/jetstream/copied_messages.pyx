@@ -10,30 +10,14 @@ Source: spec page 03 section 11; compared with nats-server 2.15.1 by tests/syste
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from shardbroker.jetstream.publish_checks cimport Proposal, Verdict
-from shardbroker.jetstream.publish_headers cimport PublishHeaders, read_publish_headers
+from shardbroker.jetstream.proposal cimport Proposal, point_and_read
+from shardbroker.jetstream.publish_checks cimport Verdict
+from shardbroker.jetstream.publish_headers cimport PublishHeaders
 from shardbroker.jetstream.stream cimport Stream
 from shardbroker.storage.frame cimport FRAME_MESSAGES, RECORD_HAS_TTL
 
 from shardbroker.jetstream import api_errors
 from shardbroker.jetstream.counters import CounterError, parse_increment
-
-
-cdef void point(
-    Proposal *proposal, PublishHeaders *headers, bytes subject, bytes block, bytes payload, uint64_t time_ns
-):
-    """A proposal without reply of bytes that the caller keeps."""
-    memset(proposal, 0, sizeof(Proposal))
-    proposal.subject = subject
-    proposal.subject_size = <uint32_t> len(subject)
-    proposal.headers = block
-    proposal.header_size = <uint32_t> len(block)
-    proposal.payload = payload
-    proposal.payload_size = <uint32_t> len(payload)
-    proposal.now_ns = time_ns
-    headers.present = 0
-    if block:
-        read_publish_headers(proposal.headers, proposal.header_size, headers)
 
 
 def stage_mirrored(
@@ -51,7 +35,7 @@ def stage_mirrored(
         return api_errors.STREAM_STORE_FAILED(err="a write failed, try again")
     if sequence <= stream.last_sequence:
         return 0
-    point(&proposal, &headers, subject, block, payload, time_ns)
+    point_and_read(&proposal, &headers, subject, block, payload, time_ns)
     if stream.allow_ttl:
         stream.check_name_and_ttl(&headers, &verdict)
     if stream.allow_rollup:
@@ -87,7 +71,7 @@ def stage_sourced(Stream stream, bytes subject, bytes block, bytes payload, uint
         return api_errors.STREAM_SEALED
     if stream.transform is not None:
         subject = stream.transform.apply(subject) or subject
-    point(&proposal, &headers, subject, block, payload, now_ns)
+    point_and_read(&proposal, &headers, subject, block, payload, now_ns)
     stream.value = None
     if stream.allow_ttl:
         stream.check_name_and_ttl(&headers, &verdict)

@@ -12,7 +12,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from shardbroker.jetstream.frame_stage cimport StagedFrame, TrailerEntry
-from shardbroker.jetstream.stream cimport Proposal, Stream
+from shardbroker.jetstream.proposal cimport Proposal, point
+from shardbroker.jetstream.stream cimport Stream
 from shardbroker.shm.append_lane cimport (
     LANE_FRAME,
     LANE_RECORD_SIZE,
@@ -48,16 +49,7 @@ cdef class OwnerFace:
         """Publish to a stream; what it owes is staged."""
         cdef Proposal proposal
         cdef Stream stream = self.streams[row]
-        proposal.subject = subject
-        proposal.subject_size = <uint32_t> len(subject)
-        proposal.reply = reply
-        proposal.reply_size = <uint32_t> len(reply)
-        proposal.headers = block
-        proposal.header_size = <uint32_t> len(block)
-        proposal.payload = payload
-        proposal.payload_size = <uint32_t> len(payload)
-        proposal.account = 0
-        proposal.now_ns = now_ns
+        point(&proposal, subject, reply, block, payload, 0, now_ns)
         if stream.publish(&proposal) < 0:
             raise MemoryError("the stream has no memory")
 

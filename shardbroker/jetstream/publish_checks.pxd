@@ -3,22 +3,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.dedupe_window cimport DedupeId
+from shardbroker.jetstream.proposal cimport Proposal
 from shardbroker.jetstream.publish_headers cimport PublishHeaders
 from shardbroker.jetstream.stream_state cimport StreamState
 from shardbroker.jetstream.subject_table cimport SubjectEntry
-
-cdef struct Proposal:
-    # One publish as ranges of somebody's buffer, valid during the call.
-    const uint8_t *subject
-    const uint8_t *reply
-    const uint8_t *headers  # NULL or a whole NATS/1.0 block
-    const uint8_t *payload  # without the headers
-    uint32_t subject_size
-    uint32_t reply_size
-    uint32_t header_size
-    uint32_t payload_size
-    uint32_t account
-    uint64_t now_ns  # wall clock
 
 cdef struct Verdict:
     # What the checks found out about a message that is accepted.

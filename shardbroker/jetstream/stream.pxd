@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from shardbroker.jetstream.publish_checks cimport Proposal
+from shardbroker.jetstream.proposal cimport Proposal
 from shardbroker.jetstream.publish_headers cimport PublishHeaders
 from shardbroker.jetstream.stream_log cimport StreamLog
 from shardbroker.jetstream.stream_staging cimport StreamStaging

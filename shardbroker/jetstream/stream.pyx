@@ -15,7 +15,8 @@ from libc.string cimport memcmp, memcpy
 
 from shardbroker.jetstream.dedupe_window cimport DedupeId
 from shardbroker.jetstream.frame_stage cimport TRAILER_ACK, TRAILER_DUPLICATE, FrameStage
-from shardbroker.jetstream.publish_checks cimport Proposal, Verdict
+from shardbroker.jetstream.proposal cimport Proposal
+from shardbroker.jetstream.publish_checks cimport Verdict
 from shardbroker.jetstream.publish_headers cimport (
     BATCH_ID,
     MSG_ID,

@@ -18,7 +18,8 @@ from shardbroker.jetstream.frame_stage cimport (
     TrailerEntry,
 )
 from shardbroker.jetstream.message_table cimport MessageEntry
-from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Proposal, Stream
+from shardbroker.jetstream.proposal cimport Proposal, point
+from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Stream
 from shardbroker.jetstream.stream_log cimport StreamLog
 from shardbroker.jetstream.stream_state cimport StreamState
 from shardbroker.storage.frame cimport (
@@ -66,16 +67,7 @@ cdef class StreamFace:
     ):
         """Publish. Nothing is answered before `commit`."""
         cdef Proposal proposal
-        proposal.subject = subject
-        proposal.subject_size = <uint32_t> len(subject)
-        proposal.reply = reply
-        proposal.reply_size = <uint32_t> len(reply)
-        proposal.headers = block
-        proposal.header_size = <uint32_t> len(block)
-        proposal.payload = payload
-        proposal.payload_size = <uint32_t> len(payload)
-        proposal.account = account
-        proposal.now_ns = now_ns
+        point(&proposal, subject, reply, block, payload, account, now_ns)
         if self.stream.publish(&proposal) < 0:
             raise MemoryError("the stream has no memory")
 

@@ -3,7 +3,8 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.frame_stage cimport FrameStage
-from shardbroker.jetstream.publish_checks cimport Proposal, PublishChecks, Verdict
+from shardbroker.jetstream.proposal cimport Proposal
+from shardbroker.jetstream.publish_checks cimport PublishChecks, Verdict
 from shardbroker.jetstream.publish_headers cimport PublishHeaders
 
 cdef class StreamStaging(PublishChecks):

@@ -13,13 +13,9 @@ from libc.string cimport memcpy, memset
 
 from shardbroker.jetstream.dedupe_window cimport DedupeId
 from shardbroker.jetstream.frame_stage cimport FRAME_BODY_MAX, TRAILER_CALL, TRAILER_TEXT
-from shardbroker.jetstream.publish_checks cimport Proposal, PublishChecks, Verdict
-from shardbroker.jetstream.publish_headers cimport (
-    MSG_ID,
-    SCHEDULE_NEXT,
-    PublishHeaders,
-    read_publish_headers,
-)
+from shardbroker.jetstream.proposal cimport Proposal, point, point_and_read
+from shardbroker.jetstream.publish_checks cimport PublishChecks, Verdict
+from shardbroker.jetstream.publish_headers cimport MSG_ID, SCHEDULE_NEXT, PublishHeaders
 from shardbroker.jetstream.subject_table cimport SubjectEntry
 from shardbroker.storage.codec cimport seal_record
 from shardbroker.storage.frame cimport (
@@ -41,23 +37,6 @@ from shardbroker.storage.frame cimport (
 
 from shardbroker.jetstream import api_errors, header_block
 from shardbroker.jetstream.go_encoding import encode
-
-cdef void point(
-    Proposal *proposal, PublishHeaders *headers, bytes subject, bytes block, bytes payload, uint64_t now_ns
-):
-    """A proposal without reply of bytes that the caller keeps."""
-    proposal.subject = subject
-    proposal.subject_size = <uint32_t> len(subject)
-    proposal.reply_size = 0
-    proposal.headers = block
-    proposal.header_size = <uint32_t> len(block)
-    proposal.payload = payload
-    proposal.payload_size = <uint32_t> len(payload)
-    proposal.account = 0
-    proposal.now_ns = now_ns
-    headers.present = 0
-    if block:
-        read_publish_headers(proposal.headers, proposal.header_size, headers)
 
 
 cdef class StreamStaging(PublishChecks):
@@ -245,14 +224,7 @@ cdef class StreamStaging(PublishChecks):
         """Stage a message of the stream's own, or of special.publish; its sequence."""
         cdef Proposal proposal
         cdef uint64_t sequence
-        proposal.subject = subject
-        proposal.subject_size = len(subject)
-        proposal.reply_size = 0
-        proposal.headers = block
-        proposal.header_size = len(block)
-        proposal.payload = payload
-        proposal.payload_size = len(payload)
-        proposal.now_ns = now_ns
+        point(&proposal, subject, b"", block, payload, 0, now_ns)
         sequence = self.store(&proposal, kind, flags, ttl_s)
         if sequence == 0:
             raise MemoryError("no memory for a record")
@@ -276,7 +248,7 @@ cdef class StreamStaging(PublishChecks):
         cdef DedupeId id
         if sequence <= self.last_sequence:
             return False
-        point(&proposal, &headers, subject, block, payload, time_ns)
+        point_and_read(&proposal, &headers, subject, block, payload, time_ns)
         id.low = id.high = 0
         if headers.present >> MSG_ID & 1 and headers.values[MSG_ID].size:
             flags |= RECORD_HAS_ID
@@ -317,7 +289,7 @@ cdef class StreamStaging(PublishChecks):
         cdef PublishHeaders headers
         cdef Verdict verdict
         cdef uint64_t sequence
-        point(&proposal, &headers, subject, block, payload, now_ns)
+        point_and_read(&proposal, &headers, subject, block, payload, now_ns)
         self.own = own
         error = self.check(&proposal, &headers, &verdict, staged, None)
         self.own = False
@@ -336,7 +308,7 @@ cdef class StreamStaging(PublishChecks):
         cdef Proposal proposal
         cdef PublishHeaders headers
         cdef Verdict verdict
-        point(&proposal, &headers, subject, block, payload, now_ns)
+        point_and_read(&proposal, &headers, subject, block, payload, now_ns)
         error = self.check(&proposal, &headers, &verdict, True, batch)
         if error is not None:
             return error
@@ -363,7 +335,7 @@ cdef class StreamStaging(PublishChecks):
         cdef Py_ssize_t i, last = -1
         cdef list wanted = []
         for i, (subject, block, payload, _, _) in enumerate(examined):
-            point(&proposal, &headers, subject, block, payload, now_ns)
+            point_and_read(&proposal, &headers, subject, block, payload, now_ns)
             size += padded(RECORD_HEAD_SIZE + len(subject) + len(block) + len(payload))
             wanted.append(not self.interest or self.wanted(&proposal))
             if wanted[i]:
@@ -377,7 +349,7 @@ cdef class StreamStaging(PublishChecks):
                 else:
                     self.skip()
                 continue
-            point(&proposal, &headers, subject, block, payload, now_ns)
+            point_and_read(&proposal, &headers, subject, block, payload, now_ns)
             verdict.wanted = True
             verdict.has_id = verdict.flags & RECORD_HAS_ID and self.state.duplicate_window_ns != 0
             if verdict.has_id:

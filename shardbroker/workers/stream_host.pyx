@@ -24,7 +24,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from shardbroker.jetstream.frame_stage cimport TRAILER_CALL, TRAILER_TEXT, StagedFrame, TrailerEntry
-from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Proposal, Stream
+from shardbroker.jetstream.proposal cimport Proposal
+from shardbroker.jetstream.stream cimport ACK_SIZE_MAX, Stream
 from shardbroker.jetstream.stream_state cimport SegmentInfo
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
