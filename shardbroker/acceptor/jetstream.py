@@ -33,9 +33,6 @@ from shardbroker.jetstream.strict_json import RequestJsonError
 from shardbroker.log import Log
 from shardbroker.shm.connection_table import CID_OFFSET, parse_row
 
-#: Frames and configurations of a system account's streams would carry it; there is one account so far.
-GLOBAL_ACCOUNT = "$G"
-
 
 class JetStream:
     """``owner_of(account, name)`` gives a worker's index."""

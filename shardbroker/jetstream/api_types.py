@@ -16,7 +16,6 @@ from shardbroker.jetstream.go_time import ZERO_TIME, format_time
 from shardbroker.jetstream.js_limits import JetStreamLimits
 
 _TYPE_PREFIX = "io.nats.jetstream.api.v1."
-SYSTEM_RESPONSE = _TYPE_PREFIX + "system_response"
 NO_CONTACT = -1  # nanoseconds since a source was last heard of, if it never was
 
 # Answers by the call's kind (`api_subjects.KINDS`), without prefix and "_response".

@@ -157,17 +157,6 @@ def restore(name, config, state, created_ns, notes, *, keeps_finished=False):
     return consumer
 
 
-def apply_delta(Consumer consumer not None, bytes note not None):
-    """One note more, snapshot or delta, for a consumer that follows another. Raises StorageError."""
-    if len(note) < 2 or note[0] != NOTE_VERSION:
-        raise StorageError(f"consumer {consumer.name}: a note of an unknown version")
-    if note[1] == NOTE_SNAPSHOT:
-        read_snapshot(consumer, note)
-    else:
-        read_delta(consumer, note)
-    consumer.recount()
-
-
 cdef read_set(DeltaReader source, SequenceSet members):
     cdef uint64_t left = source.take_number()
     members.clear()

@@ -15,20 +15,15 @@ REQUESTS_PENDING = b"NATS/1.0 408 Requests Pending\r\n\r\n"
 EXCEEDED_MAX_WAITING = b"NATS/1.0 409 Exceeded MaxWaiting\r\n\r\n"
 PUSH_BASED = b"NATS/1.0 409 Consumer is push based\r\n\r\n"
 CONSUMER_DELETED = b"NATS/1.0 409 Consumer Deleted\r\n\r\n"
-LEADERSHIP_CHANGE = b"NATS/1.0 409 Leadership Change\r\n\r\n"
 REQUIRED_API_LEVEL = b"NATS/1.0 412 Required Api Level\r\n\r\n"
 PIN_ID_MISMATCH = b"NATS/1.0 423 Nats-Pin-Id mismatch\r\n\r\n"
 
 # Statuses that say what was left of the request: for `with_rest`.
 REQUEST_TIMEOUT = b"408 Request Timeout"
-INTEREST_EXPIRED = b"408 Interest Expired"
 SIZE_EXCEEDS_MAX_BYTES = b"409 Message Size Exceeds MaxBytes"
 BATCH_COMPLETED = b"409 Batch Completed"
 SERVER_SHUTDOWN = b"409 Server Shutdown"
 WRONG_PIN_ID = b"423 Nats-Wrong-Pin-Id"
-
-PIN_ID_HEADER = b"Nats-Pin-Id"  # of every message that goes to a pinned client
-SIZE_HEADER = b"Nats-Msg-Size"  # of every message whose payload is left away
 
 
 def with_rest(status: bytes, messages: int, size: int) -> bytes:

@@ -22,7 +22,6 @@ _METRIC = "$JS.EVENT.METRIC.CONSUMER.ACK."
 _METRIC_TYPE = "io.nats.jetstream.metric.v1.consumer_ack"
 
 # Reasons of a terminated message that no client has given.
-REASON_DELETED = "Message deleted by stream limits"
 REASON_DELETED_UNACKNOWLEDGED = "Unacknowledged message was deleted"
 # Why a client lost its pin.
 UNPINNED_BY_ADMIN = "admin"

@@ -45,7 +45,6 @@ cdef class DeltaReader:
     cdef readonly bint failed  # the bytes end too early or make no number
 
     cdef bint more(self) noexcept
-    cdef uint8_t take_byte(self) noexcept
     cdef uint64_t take_number(self) noexcept
     cdef uint64_t take_sequence(self) noexcept
     cdef uint64_t take_time(self) noexcept

@@ -75,13 +75,6 @@ cdef class DeltaReader:
         """Whether there is something left, and nothing was wrong so far."""
         return self.at < self.end and not self.failed
 
-    cdef uint8_t take_byte(self) noexcept:
-        cdef uint64_t value = self.take_number()
-        if value > 127:
-            self.failed = True
-            return 0
-        return <uint8_t> value
-
     cdef uint64_t take_number(self) noexcept:
         """0 after a failure."""
         cdef uint64_t value = 0

@@ -95,15 +95,3 @@ cdef bint parse_sequence(HeaderValue *value, unsigned long long *number) noexcep
         result = result * 10 + (value.text[i] - 48)
     number[0] = result
     return True
-
-
-def headers_of(bytes block):
-    """{index: value} of a block, for tests."""
-    cdef PublishHeaders headers
-    cdef int i
-    read_publish_headers(block, len(block), &headers)
-    return {
-        i: headers.values[i].text[: headers.values[i].size]
-        for i in range(HEADER_COUNT)
-        if headers.present >> i & 1
-    }

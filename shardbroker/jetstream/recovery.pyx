@@ -24,7 +24,7 @@ cdef class StateSink(LogSink):
     """Applies what the scan finds. `progress(bytes)` is called now and then.
 
     After the scan: `notes` has the last note of each kind, `consumers` what is said of them, `schedules` the
-    sequences of schedule messages, `lost` how many messages are known to be gone.
+    sequences of schedule messages.
     """
 
     cdef StreamState state
@@ -32,7 +32,6 @@ cdef class StateSink(LogSink):
     cdef readonly list schedules
     cdef readonly dict notes  # kind -> bytes of the last FRAME_NOTE
     cdef readonly object consumers  # ConsumerNotes
-    cdef readonly uint64_t lost
     cdef public list losses
     cdef set erased  # sequences of records that were overwritten, until the frame that deletes them is seen
     cdef readonly uint64_t last_id_sequence  # of the last message with an id; 0: none

@@ -17,7 +17,6 @@ cdef class Stream(StreamStaging):
         readonly uint32_t row  # of the log table
         public object republish  # called with (subject, headers, payload, sequence, time, previous), or None
         public bint in_dirty  # in the owner's list of streams with staged frames
-        public uint64_t ready_at  # position of the lane behind which everything of it is applied
         readonly uint64_t reserved  # sequences up to this one are recorded in the metadata
         readonly uint64_t frames_in_flight  # lane records of this stream without an answer yet
         public bint failed  # a frame failed: those behind it fail, too, until none is in flight

@@ -471,16 +471,6 @@ cdef class StreamState:
         self.remove_message(sequence)
         return True
 
-    def next_expiry_ns(self):
-        """When expire() has something to do next; 0: never."""
-        cdef Expiry *expiry = self.expiries.top()
-        cdef uint64_t due = expiry.time_ns if expiry != NULL else 0, age
-        if self.max_age_ns and self.messages.count:
-            age = self.messages.time_of(self.messages.first) + 1_000_000 + self.max_age_ns
-            if due == 0 or age < due:
-                due = age
-        return due
-
     # --- segments ---------------------------------------------------------------------------------------
 
     cdef SegmentInfo *segment_of(self, uint64_t position) noexcept:

@@ -22,7 +22,6 @@ from shardbroker.jetstream.ack_tokens cimport (
     ACK_OK,
     ACK_PROGRESS,
     ACK_TERM,
-    ACK_UNKNOWN,
     AckPlace,
     AckWord,
     read_ack_subject,

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
-_SECOND_NS = 1_000_000_000
-
 
 class ConsumerKeeper:
     """Of all consumers of one worker."""

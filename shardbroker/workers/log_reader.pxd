@@ -13,7 +13,6 @@ cdef class LogReader:
     cdef uint8_t *buffer
     cdef uint64_t buffer_size
     cdef public bint patient  # wait for the disk; else ColdRead is raised and the disk begins to read
-    cdef readonly uint64_t blocked  # reads that had to wait for the disk
 
     cdef int descriptor(self, uint64_t base) except -1
     cdef const RecordHead *record(self, uint64_t base, uint64_t position, uint64_t size_guess) except? NULL

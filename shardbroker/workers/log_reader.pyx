@@ -32,7 +32,6 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef enum:
     DESCRIPTORS_MAX = 8  # of one log; streams are many
-    BUFFER_KEPT = 1 << 20
 
 
 cdef class LogReader:
@@ -117,7 +116,6 @@ cdef class LogReader:
         got = preadv2(fd, &vector, 1, offset, RWF_NOWAIT)
         if got < <ssize_t> size and not self.patient and (got >= 0 or errno == EAGAIN):
             if not self.ends_at(fd, offset + max(<ssize_t> 0, got)):
-                self.blocked += 1
                 posix_fadvise(fd, offset, <long> size, POSIX_FADV_WILLNEED)
                 raise ColdRead(f"{self.directory}: log position {position} is not in memory")
         if got < <ssize_t> size:

@@ -15,7 +15,6 @@ from shardbroker.jetstream import api_errors, api_requests, api_subjects, api_ty
 from shardbroker.jetstream.api_error import ApiError
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.header_block import get as header
-from shardbroker.version import NATS_VERSION
 from shardbroker.workers import (
     account_calls,
     consumer_calls,
@@ -102,7 +101,6 @@ class StreamApi:
 
     def __init__(self, js: "JetStream"):
         self.js = js
-        self.version = NATS_VERSION
         self._calls: dict[str, Callable[[Request], None]] = {
             **account_calls.CALLS,
             **stream_calls.CALLS,
