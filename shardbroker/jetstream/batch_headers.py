@@ -11,6 +11,7 @@ opens it; `check_commit`; the API level; `check_place`. Source: spec page 03 sec
 
 from dataclasses import dataclass
 
+from shardbroker.decimals import unsigned
 from shardbroker.jetstream import header_block
 
 ID_SIZE_MAX = 64
@@ -23,7 +24,6 @@ COMMIT_INVALID = 10200
 
 COMMIT = b"1"
 COMMIT_WITHOUT_STORING = b"eob"
-UINT64_DIGITS_MAX = 20
 
 
 class BatchHeaderError(ValueError):
@@ -68,10 +68,10 @@ def parse(block: bytes) -> BatchHeaders | None:
     if len(batch_id) > ID_SIZE_MAX:
         raise BatchHeaderError(ID_INVALID)
     text = header_block.get(block, header_block.BATCH_SEQUENCE) or b""
-    digits = text.lstrip(b"0") or b"0"
-    if not text.isdigit() or len(digits) > UINT64_DIGITS_MAX or int(digits) >= 2**64:
+    sequence = unsigned(text, 2**64 - 1)
+    if sequence is None:
         raise BatchHeaderError(SEQUENCE_MISSING)
-    return BatchHeaders(batch_id, int(digits), header_block.get(block, header_block.BATCH_COMMIT))
+    return BatchHeaders(batch_id, sequence, header_block.get(block, header_block.BATCH_COMMIT))
 
 
 def check_start(headers: BatchHeaders, size_max: int) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shardbroker.decimals import signed
 from shardbroker.jetstream import api_errors, config_metadata, js_limits
 from shardbroker.jetstream.config_checks import invalid_config, pedantic_error
 from shardbroker.jetstream.consumer_config import ConsumerConfig
@@ -405,9 +406,8 @@ def _check_sampling(percent: str) -> None:
     if not _SAMPLE.fullmatch(percent):
         text = f"strconv.Atoi: parsing {quoted(percent)}: invalid syntax"
         raise api_errors.CONSUMER_INVALID_SAMPLING(err=text)
-    digits = percent.lstrip("+-").lstrip("0")
-    value = int(digits[:20] or "0") * (-1 if percent[0] == "-" else 1)
-    if len(digits) > 20 or not -_INT64_LIMIT <= value < _INT64_LIMIT:
+    value = signed(percent, -_INT64_LIMIT, _INT64_LIMIT - 1)
+    if value is None:
         text = f"strconv.Atoi: parsing {quoted(percent)}: value out of range"
         raise api_errors.CONSUMER_INVALID_SAMPLING(err=text)
     if value < 0:

@@ -16,6 +16,7 @@ Source: spec pages 02 (sections 4 and 5) and 04 (section 1), ADR-44 for levels.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from shardbroker.decimals import signed
 from shardbroker.jetstream import config_metadata
 from shardbroker.jetstream.go_time import ZERO_TIME_TEXT
 from shardbroker.jetstream.strict_json import (
@@ -191,7 +192,7 @@ class ConsumerConfig:
 
     def sample_percent(self) -> int:
         """Of how many acks in a hundred a metric is published, once the configuration is checked."""
-        return int(self.sample_freq.removesuffix("%") or "0")
+        return signed(self.sample_freq.removesuffix("%"), 0, 2**63 - 1) or 0
 
     def to_json_dict(self, server_version: str | None = None) -> dict[str, object]:
         """As in an answer, or to be stored.

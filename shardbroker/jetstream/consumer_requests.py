@@ -13,6 +13,7 @@ Source: spec pages 02 (section 2) and 04 (sections 7 to 9); order and texts comp
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shardbroker.decimals import signed
 from shardbroker.errors import ShardbrokerError
 from shardbroker.jetstream import api_errors, consumer_statuses
 from shardbroker.jetstream.api_requests import PageRequest, read_consumer_page
@@ -68,7 +69,6 @@ _NEXT = Struct(
 )
 _PRIORITY_MAX = 9
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
-_INT64_DIGITS_MAX = 19
 # What Go takes for white space around a text. Python's idea of it is wider.
 _BLANKS = (
     " \t\n\v\f\r\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -197,7 +197,7 @@ def read_next_slowly(body: bytes) -> NextRequest:
     text = body.decode("utf-8", "surrogateescape").strip(_BLANKS).encode("utf-8", "surrogateescape")
     if not text.startswith(b"{"):
         # What is no number counts as none.
-        number = _number(text)
+        number = signed(text, _INT64_MIN, _INT64_MAX)
         return NextRequest() if number is None else NextRequest(number)
     try:
         fields = decode_loosely(text, _NEXT)
@@ -249,14 +249,6 @@ def _fits_twice(heartbeat: int, expires: int) -> bool:
     """Whether two heartbeats fit. The doubled number may overflow, as in nats-server."""
     doubled = heartbeat * 2
     return (doubled if doubled <= _INT64_MAX else doubled - (1 << 64)) <= expires
-
-
-def _number(text: bytes) -> int | None:
-    digits = text[1:] if text[:1] in (b"+", b"-") else text
-    if not digits.isdigit() or len(digits.lstrip(b"0")) > _INT64_DIGITS_MAX:
-        return None
-    value = int(text)
-    return value if _INT64_MIN <= value <= _INT64_MAX else None
 
 
 def _decode(body: bytes, kind: Struct, strict: bool) -> dict[str, object]:

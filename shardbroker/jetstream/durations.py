@@ -7,9 +7,10 @@ what nats-server accepts; so the arithmetic of fractions and the limits are thos
 
 import re
 
+from shardbroker.decimals import unsigned
+
 NS_PER_S = 1_000_000_000
 INT64_MAX = 2**63 - 1
-INT64_DIGITS_MAX = 19  # looked at first: Python refuses to convert more than some thousand digits
 NEVER = -1  # `parse_message_ttl`: the message is exempt from max_age too
 
 _UNITS_NS = {
@@ -23,7 +24,6 @@ _UNITS_NS = {
     "h": 3600 * NS_PER_S,
 }
 _PART = re.compile(r"([0-9]*)(\.[0-9]*)?([^.0-9]*)")
-_DIGITS = re.compile(rb"[0-9]+")
 
 
 class DurationError(ValueError):
@@ -44,13 +44,14 @@ def parse_duration(text: str) -> int:
         if not whole and len(fraction) < 2:
             raise _invalid(text)
         # Go says first that the number is too large, then what is wrong with the unit.
-        if len(whole.lstrip("0")) > INT64_DIGITS_MAX or int(whole or "0") > INT64_MAX + 1:
+        number = unsigned(whole or "0", INT64_MAX + 1)
+        if number is None:
             raise _invalid(text)
         if not unit:
             raise DurationError(f"time: missing unit in duration {_quoted(text)}")
         if unit not in _UNITS_NS:
             raise DurationError(f"time: unknown unit {_quoted(unit)} in duration {_quoted(text)}")
-        total += int(whole or "0") * _UNITS_NS[unit] + _fraction_ns(fraction[1:], _UNITS_NS[unit])
+        total += number * _UNITS_NS[unit] + _fraction_ns(fraction[1:], _UNITS_NS[unit])
         if total > INT64_MAX + 1:
             raise _invalid(text)
         rest = rest[part.end() :]
@@ -131,7 +132,7 @@ def parse_message_ttl(value: bytes) -> int:
 
 def _whole_seconds(value: bytes) -> int:
     """A number of seconds in digits only, of at most 63 bits."""
-    digits = value.lstrip(b"0") or b"0"
-    if len(digits) > INT64_DIGITS_MAX or not _DIGITS.fullmatch(digits) or int(digits) > INT64_MAX:
+    number = unsigned(value, INT64_MAX)
+    if number is None:
         raise ValueError(f"no TTL: {value!r}")
-    return int(digits)
+    return number

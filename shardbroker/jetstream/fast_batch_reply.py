@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from shardbroker.decimals import unsigned
 from shardbroker.jetstream.api_error import ApiError
 
 SUFFIX = b".$FI"
@@ -24,8 +25,8 @@ BATCH_ID_SIZE_MAX = 64  # longer: error 10207
 FLOW_DEFAULT = 10
 FLOW_MAX = 0xFFFF  # the server counts in 16 bits
 FLOW_SHARED = 500  # messages without an ack, of all batches of a stream together
+UINT64_MAX = 2**64 - 1
 SEQUENCE_MAX = 2**64 - 2  # the next one must fit in 64 bits too
-DIGITS_MAX = 20  # of 64 bits
 
 START, APPEND, COMMIT, COMMIT_WITHOUT_STORING, PING = range(5)
 
@@ -74,8 +75,8 @@ def parse(reply: bytes) -> FastBatchReply | None:
     if len(parts) != 6:
         raise FastBatchError(INVALID_PATTERN)
     _, batch_id, flow, gap, sequence_text, operation_text = parts
-    operation = _number(operation_text)
-    sequence = _number(sequence_text)
+    operation = unsigned(operation_text, UINT64_MAX)
+    sequence = unsigned(sequence_text, UINT64_MAX)
     if operation is None or operation > PING or sequence is None or not 1 <= sequence <= SEQUENCE_MAX:
         raise FastBatchError(INVALID_PATTERN)
     starts = sequence == 1
@@ -95,18 +96,10 @@ def parse(reply: bytes) -> FastBatchReply | None:
 
 
 def _flow(text: bytes) -> int:
-    number = _number(text)
+    number = unsigned(text, UINT64_MAX)
     if number is None and text.isdigit():
         return FLOW_MAX  # too large for 64 bits
     return min(number or FLOW_DEFAULT, FLOW_MAX)
-
-
-def _number(text: bytes) -> int | None:
-    """A number in decimal digits; None if it is none, or too large for 64 bits."""
-    if not text.isdigit():
-        return None
-    digits = text.lstrip(b"0") or b"0"
-    return int(digits) if len(digits) <= DIGITS_MAX and int(digits) < 2**64 else None
 
 
 def first_flow(wanted: int, batches_count: int) -> int:

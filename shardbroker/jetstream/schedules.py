@@ -15,10 +15,10 @@ as nats-server's does, so that both fire at the same instants: hours are counted
 Times are nanoseconds since 1970, UTC. Source: spec page 03 section 10, ADR-51; nats-server 2.15.1 decided.
 """
 
-import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from shardbroker.decimals import signed
 from shardbroker.jetstream.durations import NS_PER_S, DurationError, parse_duration
 from shardbroker.jetstream.go_time import GoTimeError, format_time, parse_time
 
@@ -53,7 +53,7 @@ _FIELDS = (
     (1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     (0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
-_NUMBER = re.compile(r"[+-]?0*[0-9]{1,18}")
+_NUMBER_MAX = 10**18 - 1
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -183,9 +183,10 @@ def _number(text: str, names: dict[str, int]) -> int:
     name = names.get(text.lower())
     if name is not None:
         return name
-    if _NUMBER.fullmatch(text) is None or int(text) < 0:
+    number = signed(text, 0, _NUMBER_MAX)
+    if number is None:
         raise ScheduleError(PATTERN, f"no number: {text}")
-    return int(text)
+    return number
 
 
 def _next_cron(cron: _Cron, zone: tzinfo, base_ns: int) -> int:

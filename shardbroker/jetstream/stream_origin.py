@@ -15,6 +15,7 @@ Source: spec page 03 section 11; literals were seen with nats-server 2.15.1.
 import hashlib
 from dataclasses import dataclass
 
+from shardbroker.decimals import unsigned
 from shardbroker.jetstream import header_block
 from shardbroker.jetstream.source_config import StreamSource
 
@@ -89,7 +90,8 @@ def read_origin(block: bytes) -> Origin | None:
     if not value:
         return None
     words = value.split(b" ")
-    if len(words) < 4 or not words[1].isdigit():
+    sequence = unsigned(words[1], 2**64 - 1) if len(words) >= 4 else None
+    if sequence is None:
         return None
     identity = words[5] if len(words) > 5 else b""
-    return Origin(b" ".join((words[0], words[2], words[3])), int(words[1]), identity)
+    return Origin(b" ".join((words[0], words[2], words[3])), sequence, identity)

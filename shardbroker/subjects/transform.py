@@ -24,6 +24,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from shardbroker.decimals import signed
+
 Tokens = Sequence[bytes]
 Step = Callable[[Tokens], bytes]  # the tokens of a subject -> one or more tokens of the result
 
@@ -50,7 +52,6 @@ _NAMES = (
     "Right", "Left", "Split", "Random",
 )  # fmt: skip
 _ARGUMENT_SEPARATOR = re.compile(r",[ \t\n\f\r]*")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def _call_pattern(name: str) -> re.Pattern[str]:
@@ -243,10 +244,7 @@ def _integer_argument(token: str, text: str) -> int:
 
 def parse_integer(text: str) -> int | None:
     """A decimal number with an optional sign that fits in 64 bits, else None."""
-    if _INTEGER.fullmatch(text) is None:
-        return None
-    value = int(text)
-    return value if -INT64_MAX - 1 <= value <= INT64_MAX else None
+    return signed(text, -INT64_MAX - 1, INT64_MAX)
 
 
 def _wrap_int32(value: int) -> int:
