@@ -161,16 +161,12 @@ class StreamWriter:
 
     def _restart_later(self) -> None:
         process = self._process
-        if time.monotonic() - process.started_at > limits.worker_settled_s:
-            process.restarts = 0
-        process.restarts += 1
+        delay = process.count_restart()
         self.restarts_total += 1
-        late = process.restarts - limits.restarts_immediate
-        if late > 0 and not self._was_ready:
+        if delay and not self._was_ready:
             self._fail(f"the stream-writer ended {process.restarts} times before it was ready")
             return
-        delay = 0.0 if late <= 0 else limits.restart_delay_s * 2 ** min(late - 1, 16)
-        self._loop.call_later(min(delay, limits.restart_delay_s_max), self._begin)
+        self._loop.call_later(delay, self._begin)
 
     def _fail(self, text: str) -> None:
         self._stopping = True

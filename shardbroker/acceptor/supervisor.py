@@ -257,17 +257,11 @@ class Supervisor:
         self.before_restart(worker, lambda: self._restart_later(worker))
 
     def _restart_later(self, worker: Worker) -> None:
-        if time.monotonic() - worker.started_at > limits.worker_settled_s:
-            worker.restarts = 0
-        worker.restarts += 1
+        delay = worker.count_restart()
         self.restarts_total += 1
-        late = worker.restarts - limits.restarts_immediate
-        if late > 0 and not self._was_up:
+        if delay and not self._was_up:
             self.on_start_failed(f"worker {worker.index} ended {worker.restarts} times before it was ready")
             return
-        delay = (
-            0.0 if late <= 0 else min(limits.restart_delay_s * 2 ** (late - 1), limits.restart_delay_s_max)
-        )
         if delay:
             self._log.warn(f"Worker {worker.index} is restarted in {delay:g}s")
         self._loop.call_later(delay, lambda: self._begin(worker))

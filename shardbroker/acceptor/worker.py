@@ -63,6 +63,19 @@ class Worker:
         self._handed = 0  # connections given to this process
         self._handed_at = 0.0
 
+    def count_restart(self) -> float:
+        """The process has ended and is to be started again: after how many seconds.
+
+        The first in a row come at once; those behind them wait, each twice as long as the one before.
+        """
+        if time.monotonic() - self.started_at > limits.worker_settled_s:
+            self.restarts = 0
+        self.restarts += 1
+        late = self.restarts - limits.restarts_immediate
+        if late <= 0:
+            return 0.0
+        return min(limits.restart_delay_s * 2 ** min(late - 1, 16), limits.restart_delay_s_max)
+
     @property
     def alive(self) -> bool:
         return self.state in ALIVE
