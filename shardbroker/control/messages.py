@@ -193,7 +193,7 @@ class WriterReady:
     null, "segments": [[base, first index, capacity, bytes of the file], ...]}."""
 
     term: int
-    probe_us: int  # the median of some syncs
+    probe_us: int  # the median of some syncs; 0 of a successor
     store_path: str
     logs: list[dict[str, Any]]
 

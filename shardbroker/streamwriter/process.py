@@ -141,8 +141,8 @@ class Writer:
                 self._loop.settle_rows(self._row_extents)
             else:
                 self._store.raise_term()
-            probe_us = probe_sync(self._store)
-            # The acceptor has had the list from the first writer; a successor should be quick.
+            # The acceptor has had these from the first writer; a successor should be quick.
+            probe_us = 0 if self._is_successor else probe_sync(self._store)
             logs = [] if self._is_successor else self._store.list_logs()
         except StartError as error:
             self._send(messages.WriterFailed(str(error)))
