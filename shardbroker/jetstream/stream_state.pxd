@@ -66,7 +66,7 @@ cdef class StreamState:
     cdef void remember_id(self, const RecordHead *record) noexcept
     cdef void remember_dropped_ids(self, const DedupeEntry *entries, uint64_t count) noexcept
     cdef uint64_t following(self, MessageEntry *entry, uint64_t sequence) noexcept
-    cdef bint matches(self, uint32_t id, const uint8_t *filter, uint32_t size) noexcept
+    cdef bint is_wanted(self, uint32_t id, const uint8_t *filter, uint32_t size) noexcept
     cdef void clear_all(self) noexcept
     cdef uint64_t accounted_size(self, uint32_t subject, uint32_t header, uint32_t payload) noexcept
     cdef void remove_message(self, uint64_t sequence) noexcept

@@ -18,7 +18,7 @@ from shardbroker.jetstream.expiry_heap cimport Expiry
 from shardbroker.jetstream.message_table cimport NO_LINK, MessageEntry, MessageTable
 from shardbroker.jetstream.publish_headers cimport MSG_ID, PublishHeaders, read_publish_headers
 from shardbroker.jetstream.subject_table cimport SubjectEntry, SubjectTable
-from shardbroker.subjects.subject cimport is_literal
+from shardbroker.subjects.subject cimport is_literal, matches
 from shardbroker.storage.frame cimport (
     FRAME_CHECKPOINT,
     FRAME_DEDUPE,
@@ -385,7 +385,7 @@ cdef class StreamState:
             sequence = self.messages.first
             while left > keep and sequence <= self.messages.last:
                 i = self.messages.get(sequence).subject_id
-                if self.matches(i, filter, size):
+                if self.is_wanted(i, filter, size):
                     self.remove_message(sequence)
                     left -= 1
                 sequence = self.messages.next_live(sequence + 1)
@@ -395,8 +395,10 @@ cdef class StreamState:
             self.purge_subject(&self.subjects.entries[i], bound, 0)
             i = self.subjects.next_match(i + 1, filter, size)
 
-    cdef bint matches(self, uint32_t id, const uint8_t *filter, uint32_t size) noexcept:
-        return self.subjects.next_match(id, filter, size) == id
+    cdef bint is_wanted(self, uint32_t id, const uint8_t *filter, uint32_t size) noexcept:
+        """Whether a subject that has messages matches; an empty filter matches all."""
+        cdef SubjectEntry *subject = &self.subjects.entries[id]
+        return size == 0 or matches(filter, size, subject.name, subject.size)
 
     cdef void clear_all(self) noexcept:
         """Everything goes at once."""
@@ -546,7 +548,7 @@ cdef class StreamState:
             return sequence
         sequence = self.messages.next_live(sequence)
         while sequence <= self.messages.last:
-            if size == 0 or self.matches(self.messages.get(sequence).subject_id, filter, size):
+            if self.is_wanted(self.messages.get(sequence).subject_id, filter, size):
                 return sequence
             sequence = self.messages.next_live(sequence + 1)
         return 0
@@ -594,7 +596,7 @@ cdef class StreamState:
             return sequence, self.messages.last + 1
         sequence = self.messages.next_live(sequence)
         while sequence <= self.messages.last:
-            if self.matches(self.messages.get(sequence).subject_id, filter, size):
+            if self.is_wanted(self.messages.get(sequence).subject_id, filter, size):
                 return sequence, sequence + 1
             looked += 1
             sequence = self.messages.next_live(sequence + 1)
