@@ -363,7 +363,7 @@ class JetStream:
 
         self.ask("client", {"cid": cid}, told)
 
-    def client_of(self, account: str, cid: int, _is_local: bool = False) -> dict:
+    def client_of(self, account: str, cid: int) -> dict:
         """The same with what is known here."""
         known = self._clients.get(cid, {})
         shown = {name: known[name] for name in ("start", "host") if name in known}

@@ -135,7 +135,7 @@ class Restore:
         self._js: JetStream = js
         self._request = request
         self._name = request.stream
-        self._client = js.client_of(request.account_name, request.cid, request.is_local)
+        self._client = js.client_of(request.account_name, request.cid)
         self._started = time.time_ns()
         self._entry: StreamEntry | None = None
         self._hosted = None

@@ -45,7 +45,6 @@ cdef class ServiceRequests(ServiceSubscriptions):
                 view.payload[:header_size],
                 (view.payload + header_size)[: view.payload_size - header_size],
                 publisher.cid if publisher != NULL else view.publisher,
-                publisher != NULL,
                 0,
             )
         )
@@ -55,7 +54,7 @@ cdef class ServiceRequests(ServiceSubscriptions):
         """Hand requests to the API, or to whom they are for."""
         for _ in range(count):
             request = self.requests.popleft()
-            service, index, account, subject, reply, block, payload, cid, local, tries = request
+            service, index, account, subject, reply, block, payload, cid, tries = request
             hosted = self.hosted[index] if service == SERVICE_DIRECT else None
             try:
                 if service == SERVICE_CALL:
@@ -64,9 +63,9 @@ cdef class ServiceRequests(ServiceSubscriptions):
                         target(account, subject, reply, block, payload, cid)
                 elif hosted is not None:
                     hosted.reader.patient = tries >= COLD_TRIES
-                    self.api(hosted, account, subject, reply, block, payload, cid, local)
+                    self.api(hosted, account, subject, reply, block, payload, cid)
                 elif service != SERVICE_DIRECT:
-                    self.api(None, account, subject, reply, block, payload, cid, local)
+                    self.api(None, account, subject, reply, block, payload, cid)
             except ColdRead:
                 self.cold.append((*request[:-1], tries + 1))
                 self.soon = True

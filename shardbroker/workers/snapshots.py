@@ -119,7 +119,7 @@ class Snapshot:
         self._next = self._hosted.stream.state.messages.first
         self._last = self._hosted.stream.state.messages.last
         self._started = time.time_ns()
-        self._client = js.client_of(request.account_name, request.cid, request.is_local)
+        self._client = js.client_of(request.account_name, request.cid)
         known = {key: self._state[key] for key in ArchiveState._fields if key in self._state}
         self._writer = ArchiveWriter(ArchiveState(**known), self._started, self._chunk_size)
         self._ready: deque[bytes] = deque()  # chunks

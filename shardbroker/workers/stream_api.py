@@ -50,7 +50,6 @@ class Request:
     block: bytes
     payload: bytes
     cid: int
-    is_local: bool
 
     @property
     def stream(self) -> str:
@@ -111,9 +110,8 @@ class StreamApi:
         }
 
     def handle(
-        self, hosted, account: int, subject: bytes, reply: bytes, block: bytes, payload: bytes, cid: int,
-        is_local: bool,
-    ) -> None:  # fmt: skip
+        self, hosted, account: int, subject: bytes, reply: bytes, block: bytes, payload: bytes, cid: int
+    ) -> None:
         """One request; ``hosted`` is the stream of a direct get that came by its own subscription."""
         call = api_subjects.split(subject.decode("utf-8", "surrogateescape"))
         if call is None or call.kind in api_subjects.SYSTEM_KINDS:
@@ -124,7 +122,7 @@ class StreamApi:
             return
         request = Request(
             self, call.kind, call.tokens, account, _ACCOUNTS.get(account, ""), subject, reply, block, payload,
-            cid, is_local,
+            cid,
         )  # fmt: skip
         if self.js.owner_of(request.account_name, request.stream) != self.js.worker_index:
             return
