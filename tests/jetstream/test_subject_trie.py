@@ -66,9 +66,9 @@ def test_ten_thousand_subjects_of_one_stream() -> None:
     """Well under 100 ms, and the same when the last two overlap. The factor leaves room for slow machines."""
     subjects = [f"orders.{index % 100}.{index}.*" for index in range(10_000)]
     config = StreamConfig(name="x", subjects=subjects)
-    started = time.perf_counter()
+    started = time.process_time()
     complete(config, JetStreamLimits(), DictAccount())
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     config.subjects = [*subjects, "orders.*.9999.x"]
     with pytest.raises(Exception, match=r"orders\.99\.9999\.\*.* overlaps with"):
         complete(config, JetStreamLimits(), DictAccount())

@@ -191,12 +191,12 @@ def test_failing_calls(fault: str, tmp_path: Path) -> None:
 def test_one_failing_call(seed: random.Random, rounds: Callable[[int], int], tmp_path: Path) -> None:
     """R11: the Nth write or sync fails, under load: nothing of its batch is promised, the rest is."""
     names = ["A", "B", "C"]
-    failed = 0
+    failed = vacuous = 0
     with start(tmp_path / "store") as broker:
         client, journal = broker.client(), Journal()
         for name in names:
             create_stream(client, name)
-        for _ in range(rounds(12)):
+        while failed < rounds(12):
             load = Load(broker, journal)
             for _ in range(2):
                 load.add(names)
@@ -206,8 +206,11 @@ def test_one_failing_call(seed: random.Random, rounds: Callable[[int], int], tmp
             with Injected(writer_pid(broker), tmp_path, fault):
                 load.run(2.0, until=lambda e=errors: sum(journal.errors.values()) > e)
                 load.run(0.05)
-            assert sum(journal.errors.values()) > errors, f"{fault} has reached nobody"
-            failed += 1
+            if sum(journal.errors.values()) > errors:
+                failed += 1
+            else:  # it hit the journal, or zeros that are written ahead: both are done without
+                vacuous += 1
+                assert vacuous <= 5 + failed, f"{fault} has reached nobody"
             assert not load.settle()
             for publisher in load.publishers:
                 publisher.client.close()
@@ -215,7 +218,10 @@ def test_one_failing_call(seed: random.Random, rounds: Callable[[int], int], tmp
         load.add(names)
         resend(load, [], {})
         met = check_all(broker, journal, names)
-    print(f"{failed} failed calls, {journal.acked} acknowledged, {journal.errors} refused, {met} looked up")
+    print(
+        f"{failed} failed calls ({vacuous} vacuous), {journal.acked} acknowledged, {journal.errors} refused,"
+        f" {met} looked up"
+    )
     assert met > 0
 
 

@@ -61,7 +61,7 @@ class Server:
 
 
 def test_all_is_sent_once_and_never_more_than_the_window():
-    with Server(delay_s=0.001) as server:
+    with Server(delay_s=0.01) as server:
         pumped = pump(server.near, Ring(record * 30, len(record)), 1000, 80, pubacks())
     assert server.arrived == pumped.answered[-1][0] == pumped.sent[-1][0] == 1000
     assert 70 <= server.most_waiting <= 80
