@@ -60,7 +60,8 @@ def play_all(seeds: range, folder: str, without=()) -> Counter:
         try:
             world = play(seed, folder, (), without)
         except BaseException:
-            print(f"SHARDBROKER_SEEDS={seed}: shows it again")
+            # The variable is for worlds with sound disks: the same seed with failing ones is another world.
+            print(f"SHARDBROKER_SEEDS={seed}: shows it again" if without else f"seed {seed}, failing disks")
             raise
         counts.update(world.counts)
         for name in ("acks", "errors", "duplicates", "recoveries"):

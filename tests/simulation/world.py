@@ -85,7 +85,7 @@ def config_of(log_id: int) -> StreamConfig:
 
 @dataclass
 class Owner:
-    """A slot. ``state``: up, dead, fencing, fenced."""
+    """A slot. ``state``: up, dead, fenced."""
 
     worker: int
     log_ids: list[int]

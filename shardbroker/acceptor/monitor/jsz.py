@@ -3,7 +3,7 @@
 Keys, order and odd values are nats-server's. What it does not have stands behind its keys: ``sync`` (when a
 publish is acknowledged, and how fast the disk is), ``writer`` (the process that writes), ``damaged`` (streams
 that could not be read) and ``faults`` (what keeps publishes from being acknowledged); in a stream ``log``.
-There are no consumers yet: what asks for them is read, and finds none.
+Consumers are counted; what asks for more about them is read, and finds none.
 """
 
 import os
