@@ -2,10 +2,10 @@
 
 import socket
 import threading
-import time
 
 import pytest
 
+from loadtests.compare import windowed
 from loadtests.compare.stream_batches import FastAnswers, atomic_batch, fast_batch
 from loadtests.compare.stream_publish import LapDigits, Publishing
 from loadtests.compare.windowed import Occurrences, Ring, pubacks, pump
@@ -30,13 +30,17 @@ def test_an_error_answer_ends_the_sample_even_when_cut():
 
 
 class Server:
-    """Answers each record after `delay_s`; remembers how many were unanswered at most."""
+    """Answers as soon as `hold` records wait, or all of them are here; remembers how many waited at most.
 
-    def __init__(self, delay_s: float = 0.0, extra: int = 0):
+    It never answers earlier, so a sender that does not fill its window ends in silence, on any machine.
+    """
+
+    def __init__(self, count: int, hold: int = 1, extra: int = 0):
         self.near, self._far = socket.socketpair()
         self.arrived = 0
         self.most_waiting = 0
-        self._delay_s = delay_s
+        self._count = count
+        self._hold = hold
         self._extra = extra
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -54,28 +58,36 @@ class Server:
         while data := self._far.recv(65536):
             size += len(data)
             self.arrived = size // len(record)
-            self.most_waiting = max(self.most_waiting, self.arrived - answered)
-            time.sleep(self._delay_s)
-            new, answered = self.arrived - answered, self.arrived
-            self._far.sendall(answer * (new + self._extra))
+            new = self.arrived - answered
+            self.most_waiting = max(self.most_waiting, new)
+            if new >= self._hold or self.arrived == self._count:
+                answered = self.arrived
+                self._far.sendall(answer * (new + self._extra))
 
 
 def test_all_is_sent_once_and_never_more_than_the_window():
-    with Server(delay_s=0.01) as server:
+    # The window is refilled by an eighth, so up to nine of its eighty places may stay free.
+    with Server(1000, hold=71) as server:
         pumped = pump(server.near, Ring(record * 30, len(record)), 1000, 80, pubacks())
     assert server.arrived == pumped.answered[-1][0] == pumped.sent[-1][0] == 1000
-    assert 70 <= server.most_waiting <= 80
+    assert 71 <= server.most_waiting <= 80
 
 
 def test_the_window_is_filled_while_answers_are_out():
-    """Slow answers to the first records must not keep the sender from sending the rest of the window."""
-    with Server(delay_s=0.3) as server:
+    """No answer to the first records must not keep the sender from sending the rest of the window."""
+    with Server(100, hold=100) as server:
         pump(server.near, Ring(record * 10, len(record)), 100, 100, pubacks())
-    assert server.most_waiting >= 80
+    assert server.most_waiting == 100
+
+
+def test_a_sender_that_leaves_its_window_empty_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(windowed, "silence_s_max", 0.05)
+    with Server(1000, hold=81) as server, pytest.raises(LoadError, match="silence after 0 of 1000"):
+        pump(server.near, Ring(record * 30, len(record)), 1000, 80, pubacks())
 
 
 def test_too_many_answers_and_a_closed_connection_are_errors():
-    with Server(extra=1) as server, pytest.raises(LoadError, match="2 answers to 1 records"):
+    with Server(1, extra=1) as server, pytest.raises(LoadError, match="2 answers to 1 records"):
         pump(server.near, Ring(record, len(record)), 1, 1, pubacks())
     near, far = socket.socketpair()
     far.shutdown(socket.SHUT_WR)
