@@ -54,6 +54,7 @@ from shardbroker.storage.segment_list import order_segments
 
 cdef enum:
     BEAT_SIZE = 8 << 20  # bytes between two calls of on_progress
+    PEEK_SIZE = 16 << 10  # bytes read at once where one frame is looked at
     TRIAL_BASE = 64 << 20  # bytes of checksums tried in vain that any scan may spend
     TRIAL_FACTOR = 4  # and this often the size of its files: more is somebody's trap
 
@@ -98,7 +99,7 @@ cdef class LogScan:
         self.use_indexes = use_indexes
         self.make_durable = make_durable
         self.window = SegmentWindow()
-        self.again = SegmentWindow()
+        self.again = SegmentWindow(PEEK_SIZE)
 
     def __dealloc__(self):
         free(self.pending)

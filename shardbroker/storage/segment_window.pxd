@@ -8,6 +8,7 @@ cdef class SegmentWindow:
     cdef readonly uint64_t size  # bytes of the file, 0 when it cannot be opened
     cdef readonly uint64_t unreadable  # bytes that the disk refused to read; seen as zeros
     cdef uint8_t *buffer
+    cdef uint64_t step
     cdef uint64_t capacity  # of the buffer, bytes
     cdef uint64_t start  # offset in the file of the buffer's first byte
     cdef uint64_t filled  # bytes in the buffer
