@@ -68,6 +68,7 @@ class JetStream:
             "created": self._created,
             "update": self._update,
             "updated": self._updated,
+            "reserved": self._reserved,
             "dropped": self._dropped,
             "unreadable": self._found_unreadable,
             "sync": lambda _worker, _body: {},
@@ -228,6 +229,13 @@ class JetStream:
         for worker, generation, message in self._waiting.pop(log_id, ()):
             if worker.generation == generation:
                 self.asked(worker, message)
+
+    def _reserved(self, _worker: Worker, body: dict) -> dict:
+        """A stream's metadata reserve more sequences now: a successor of its owner must know."""
+        entry = self.catalog.by_log.get(body["log_id"])
+        if entry is not None:
+            entry.reserved = max(entry.reserved, body["reserved"])
+        return {}
 
     def _update(self, worker: Worker, body: dict) -> dict:
         config, pedantic = _read(body)

@@ -19,6 +19,8 @@ from hashlib import sha256
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from shardbroker.digits cimport write_digits
+
 from shardbroker.jetstream.durations import DurationError, parse_duration
 from shardbroker.jetstream.strict_json import DURATION, RequestJsonError, Struct, decode_loosely
 
@@ -40,24 +42,6 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAK_OPTIONS = Struct("ConsumerNakOptions", {"delay": DURATION})
 
 
-cdef inline uint32_t write_number(uint8_t *out, uint64_t value) noexcept nogil:
-    cdef uint8_t digits[20]
-    cdef int count = 0
-    cdef uint32_t size
-    while True:
-        digits[count] = 48 + <uint8_t> (value % 10)
-        value //= 10
-        count += 1
-        if value == 0:
-            break
-    size = <uint32_t> count
-    while count > 0:
-        count -= 1
-        out[0] = digits[count]
-        out += 1
-    return size
-
-
 cdef uint32_t write_ack_reply(
     uint8_t *out, const uint8_t *prefix, uint32_t prefix_size, uint64_t deliveries, uint64_t stream_seq,
     uint64_t consumer_seq, uint64_t time_ns, uint64_t pending
@@ -66,19 +50,15 @@ cdef uint32_t write_ack_reply(
     cdef uint8_t *at = out
     memcpy(at, prefix, prefix_size)
     at += prefix_size
-    at += write_number(at, deliveries)
+    at = write_digits(at, deliveries)
     at[0] = 46
-    at += 1
-    at += write_number(at, stream_seq)
+    at = write_digits(at + 1, stream_seq)
     at[0] = 46
-    at += 1
-    at += write_number(at, consumer_seq)
+    at = write_digits(at + 1, consumer_seq)
     at[0] = 46
-    at += 1
-    at += write_number(at, time_ns)
+    at = write_digits(at + 1, time_ns)
     at[0] = 46
-    at += 1
-    at += write_number(at, pending)
+    at = write_digits(at + 1, pending)
     return <uint32_t> (at - out)
 
 

@@ -1,9 +1,9 @@
 """Builds `NATS/1.0`, the stored headers, then stream, subject, sequence and time of the message."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
+from shardbroker.digits cimport write_digits, write_padded
 from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, RecordHead
 
 
@@ -18,17 +18,24 @@ cdef uint32_t write_time(uint8_t *place, uint64_t time_ns) noexcept nogil:
     cdef uint64_t shifted = (5 * of_year + 2) // 153
     cdef uint64_t month = shifted + 3 if shifted < 10 else shifted - 9
     cdef uint64_t year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    cdef int size = snprintf(
-        <char *> place, 32, b"%04u-%02u-%02uT%02u:%02u:%02u",
-        <unsigned int> year, <unsigned int> month, <unsigned int> (of_year - (153 * shifted + 2) // 5 + 1),
-        <unsigned int> (second // 3600), <unsigned int> (second % 3600 // 60), <unsigned int> (second % 60),
-    )
+    cdef uint8_t *at = write_padded(place, year, 4)
+    at[0] = 45
+    at = write_padded(at + 1, month, 2)
+    at[0] = 45
+    at = write_padded(at + 1, of_year - (153 * shifted + 2) // 5 + 1, 2)
+    at[0] = 84
+    at = write_padded(at + 1, second // 3600, 2)
+    at[0] = 58
+    at = write_padded(at + 1, second % 3600 // 60, 2)
+    at[0] = 58
+    at = write_padded(at + 1, second % 60, 2)
     if fraction:
-        size += snprintf(<char *> place + size, 12, b".%09u", <unsigned int> fraction)
-        while place[size - 1] == 48:
-            size -= 1
-    place[size] = 90
-    return <uint32_t> size + 1
+        at[0] = 46
+        at = write_padded(at + 1, fraction, 9)
+        while (at - 1)[0] == 48:
+            at -= 1
+    at[0] = 90
+    return <uint32_t> (at + 1 - place)
 
 
 cdef uint32_t write_direct_head(
@@ -50,9 +57,10 @@ cdef uint32_t write_direct_head(
     memcpy(at, b"\r\nNats-Subject: ", 16)
     memcpy(at + 16, subject, record.subject_size)
     at += 16 + record.subject_size
-    at += snprintf(<char *> at, 48, b"\r\nNats-Sequence: %llu\r\n", <unsigned long long> record.sequence)
-    memcpy(at, b"Nats-Time-Stamp: ", 17)
-    at += 17
+    memcpy(at, b"\r\nNats-Sequence: ", 17)
+    at = write_digits(at + 17, record.sequence)
+    memcpy(at, b"\r\nNats-Time-Stamp: ", 19)
+    at += 19
     at += write_time(at, record.time_ns)
     memcpy(at, b"\r\n\r\n", 4)
     return <uint32_t> (at + 4 - place)

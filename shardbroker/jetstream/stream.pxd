@@ -17,7 +17,7 @@ cdef class Stream(StreamStaging):
         readonly uint32_t row  # of the log table
         public object republish  # called with (subject, headers, payload, sequence, time, previous), or None
         public bint in_dirty  # in the owner's list of streams with staged frames
-        readonly uint64_t reserved  # sequences up to this one are recorded in the metadata
+        public uint64_t reserved  # sequences up to this one are recorded in the metadata
         readonly uint64_t frames_in_flight  # lane records of this stream without an answer yet
         public bint failed  # a frame failed: those behind it fail, too, until none is in flight
         readonly bint closing  # it is being removed
@@ -28,6 +28,7 @@ cdef class Stream(StreamStaging):
         list held  # records of an atomic batch that is not committed: (position, record)
 
     cdef int publish(self, Proposal *proposal) noexcept
+    cdef bint is_reserve_low(self) noexcept
     cdef object publish_slowly(self, Proposal *proposal)
     cdef object publish_ordinary(self, Proposal *proposal, PublishHeaders *headers)
     cdef bint publish_with_id(self, Proposal *proposal, PublishHeaders *headers) noexcept

@@ -10,9 +10,9 @@ in stream_staging. The path of a message without headers, or with Nats-Msg-Id al
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
+from shardbroker.digits cimport write_digits
 from shardbroker.jetstream.dedupe_window cimport DedupeId
 from shardbroker.jetstream.frame_stage cimport TRAILER_ACK, TRAILER_DUPLICATE, FrameStage
 from shardbroker.jetstream.proposal cimport Proposal
@@ -115,11 +115,14 @@ cdef class Stream(StreamStaging):
         )
 
     def wants_reserve(self):
-        """The sequence up to which the metadata should reserve now, or 0: half of the step is used up."""
-        if self.last_sequence + RESERVE_STEP // 2 < self.reserved:
-            return 0
-        self.reserved = self.last_sequence + RESERVE_STEP
-        return self.reserved
+        """The sequence up to which the metadata should reserve now; 0: less than half of the step is used up.
+
+        It counts when the caller has set `reserved`.
+        """
+        return self.last_sequence + RESERVE_STEP if self.is_reserve_low() else 0
+
+    cdef bint is_reserve_low(self) noexcept:
+        return self.last_sequence + RESERVE_STEP // 2 >= self.reserved
 
     def close(self):
         """No publish is accepted any more."""
@@ -258,11 +261,14 @@ cdef class Stream(StreamStaging):
     cdef uint32_t write_ack(self, uint8_t *place, uint16_t kind, uint64_t sequence) noexcept:
         """Write a PubAck of at most ACK_SIZE_MAX bytes; its size."""
         cdef uint32_t size = <uint32_t> len(self.ack_head)
-        cdef const char *form = b"%llu}"
-        if kind == TRAILER_DUPLICATE:
-            form = b'%llu,"duplicate": true}'
+        cdef uint8_t *at
         memcpy(place, <const char *> self.ack_head, size)
-        return size + <uint32_t> snprintf(<char *> place + size, 64, form, <unsigned long long> sequence)
+        at = write_digits(place + size, sequence)
+        if kind == TRAILER_DUPLICATE:
+            memcpy(at, b',"duplicate": true', 18)
+            at += 18
+        at[0] = 125
+        return <uint32_t> (at + 1 - place)
 
     # --- committed frames -------------------------------------------------------------------------------
 

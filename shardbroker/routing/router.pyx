@@ -15,10 +15,10 @@ Nothing here makes a Python object per message.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
+from shardbroker.digits cimport SIZE_LINE_MAX, write_size_line
 from shardbroker.routing.delivery_target cimport (
     SUBSCRIPTION_REMOVED,
     DeliveryTarget,
@@ -651,9 +651,9 @@ cdef class Router(FrameHandler):
     cdef void deliver_stripped(self, Subscription *subscription, PublishView *view) noexcept:
         """MSG without the header block, for a client that did not ask for headers."""
         cdef DeliveryTarget *target = subscription.target
-        cdef char digits[24]
+        cdef uint8_t[SIZE_LINE_MAX] digits
         cdef uint64_t payload = view.payload_size - view.header_size
-        cdef int digits_size = snprintf(digits, sizeof(digits), "%llu\r\n", <unsigned long long> payload)
+        cdef uint64_t digits_size = write_size_line(digits, 0, <uint32_t> payload) - digits
         cdef const uint8_t *subject = view.tail if view.shown_size else view.subject
         cdef uint32_t subject_size = view.shown_size if view.shown_size else view.subject_size
         cdef uint64_t need = 6 + subject_size + subscription.sid_size + digits_size + payload + 2
@@ -750,8 +750,8 @@ cdef class Router(FrameHandler):
         cdef Route *route
         cdef Subscription *subscription = NULL
         cdef uint64_t hash = 0, need
-        cdef char sizes[64]
-        cdef int sizes_size
+        cdef uint8_t[64] sizes
+        cdef uint64_t sizes_size
         cdef uint8_t *place
         cdef uint32_t i
         route = self.routes.find(view.account, view.reply, view.reply_size, &hash)
@@ -764,7 +764,9 @@ cdef class Router(FrameHandler):
         if subscription == NULL:
             return
         i = 32 + view.subject_size
-        sizes_size = snprintf(sizes, sizeof(sizes), "%u %u\r\nNATS/1.0 503\r\nNats-Subject: ", i, i)
+        sizes_size = write_size_line(sizes, i, i) - sizes
+        memcpy(sizes + sizes_size, b"NATS/1.0 503\r\nNats-Subject: ", 28)
+        sizes_size += 28
         need = 5 + view.reply_size + 1 + subscription.sid_size + 1 + sizes_size + view.subject_size + 6
         place = outbox_reserve(&publisher.outbox, publisher.pool, need)
         if place == NULL:

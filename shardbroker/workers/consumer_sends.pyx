@@ -11,6 +11,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from shardbroker.digits cimport write_size_line
 from shardbroker.jetstream.ack_tokens cimport write_ack_reply
 from shardbroker.jetstream.consumer cimport AckOutcome, Delivery
 from shardbroker.jetstream.message_table cimport MessageEntry
@@ -189,13 +190,8 @@ cdef class ConsumerSends(ConsumerService):
         view.reply_size = self.ack_size
         memcpy(place + 1, self.ack_subject, self.ack_size)
         place += 1 + self.ack_size
-        if header_size:
-            place += snprintf(
-                <char *> place, 40, b" %u %u\r\n", <unsigned int> header_size,
-                <unsigned int> (header_size + payload_size),
-            )
-        else:
-            place += snprintf(<char *> place, 40, b" %u\r\n", <unsigned int> payload_size)
+        place[0] = 32
+        place = write_size_line(place + 1, header_size, header_size + payload_size)
         view.payload = place
         if added_size:
             if record.header_size:

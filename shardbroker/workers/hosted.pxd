@@ -36,6 +36,8 @@ cdef class Hosted:
     cdef DeliveryTarget *direct_target
     cdef readonly dict subscriptions  # (kind, subject) -> number of the subscription
     cdef readonly bint touched  # its figures in the log table are to be written
+    cdef uint64_t cleaned_base  # of the segment that is being cleaned (log_cleaning)
+    cdef uint64_t cleaned_to  # sequences below were looked at
     cdef public dict notes  # kind -> bytes: the last notes in its log when it was read back
     cdef public object followers  # called() when the stream has changed; None: nobody follows it
     cdef readonly uint32_t flags  # of its lane records: LANE_NO_SYNC

@@ -25,6 +25,7 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.storage.segment_window import free_spares
 from shardbroker.workers.consumer_host import ConsumerHost
 from shardbroker.workers.consumer_keeping import ConsumerKeeper
 from shardbroker.workers.flow_infos import FlowInfos
@@ -59,7 +60,7 @@ _API_SUBJECTS = (
     b"$JS.API.SERVER.>",
 )
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
-_LANE_RELEASE, _LANE_METADATA = 5, 3
+_LANE_RELEASE = 5
 #: Clients whose descriptions are kept for advisories.
 _CLIENTS_MAX = 1000
 #: Clients may not join it.
@@ -163,7 +164,7 @@ class JetStream:
         entry = entry_of(body)
         known = self.account(entry.account).get(entry.name)
         if known is not None and known.log_id == entry.log_id:
-            known.config, known.reserved = entry.config, entry.reserved
+            known.config, known.reserved = entry.config, max(known.reserved, entry.reserved)
             return
         self.account(entry.account)[entry.name] = entry
         if entry.owner == self.worker_index and not entry.damaged and not self.ready:
@@ -189,6 +190,7 @@ class JetStream:
                 messages.Progress(self.worker_index, f"{len(self._pending)} streams read back in {took:.1f}s")
             )
         self._pending.clear()
+        free_spares()
         self.ready = True
         self.on_ready()
 
@@ -299,14 +301,6 @@ class JetStream:
                 queue = _DIRECT_QUEUE if kind == _SERVICE_DIRECT else b""
                 self.host.subscribe(hosted, kind, subject, queue=queue)
 
-    def reserve_more(self, entry: StreamEntry) -> None:
-        """Record further sequences in the metadata before they are given out."""
-        reserved = entry.hosted.stream.wants_reserve()
-        if reserved and entry.config.storage == "file":
-            entry.reserved = reserved
-            body = orjson.dumps(stored_body(entry))
-            self.host.lane_record(_LANE_METADATA, entry.log_id, entry.row, body, None, term=self.term)
-
     # --- talk with the acceptor -------------------------------------------------------------------------
 
     def ask(self, kind: str, body: dict, answered: Callable[[dict, list[int]], None]) -> None:
@@ -386,18 +380,6 @@ def entry_of(body: dict) -> StreamEntry:
         body["reserved"],
         body.get("damaged", ""),
     )
-
-
-def stored_body(entry: StreamEntry) -> dict:
-    """The body of a metadata slot; the acceptor's catalog has the same (acceptor/catalog.Entry.stored)."""
-    return {
-        "account": entry.account,
-        "name": entry.name,
-        "config": entry.config.to_json_dict(),
-        "created": entry.created,
-        "seed": entry.seed,
-        "reserved": entry.reserved,
-    }
 
 
 def api_error_of(body: dict) -> ApiError | None:

@@ -45,14 +45,12 @@ cdef bint wants_cleaning(StreamState state) noexcept:
 
 
 cdef class LogCleaning:
-    """Cleans the logs of one worker, a step now and then. `cursors`: where each stream's step ended."""
+    """Cleans the logs of one worker, a step now and then."""
 
     cdef StreamHost host
-    cdef dict cursors  # index of the stream -> (segment base, next sequence to look at)
 
     def __init__(self, StreamHost host):
         self.host = host
-        self.cursors = {}
 
     def step(self, Hosted hosted):
         """Move some messages out of the first segment, if that is worth it; True when there is more to do."""
@@ -62,16 +60,16 @@ cdef class LogCleaning:
         cdef MessageEntry *entry
         cdef uint64_t sequence, copied = 0, started_ns = monotonic_ns(), looked = 0
         if not wants_cleaning(state):
-            self.cursors.pop(hosted.index, None)
+            hosted.cleaned_to = 0
             return False
         # A copy must not come behind a removal that is still on its way: reading the log back would undo it.
         if stream.stage.first != NULL or stream.failed or stream.log.removal_index > state.applied_index:
             return False
         segment = &state.segments[0]
-        base, sequence = self.cursors.get(hosted.index, (segment.base, 0))
-        if base != segment.base:
-            sequence = 0
-        sequence = state.messages.next_live(sequence)
+        if hosted.cleaned_base != segment.base:
+            hosted.cleaned_base = segment.base
+            hosted.cleaned_to = 0
+        sequence = state.messages.next_live(hosted.cleaned_to)
         while sequence <= state.messages.last and copied < STEP_SIZE:
             entry = state.messages.get(sequence)
             if entry.position < segment.end and entry.position >= segment.base:
@@ -80,7 +78,7 @@ cdef class LogCleaning:
             looked += 1
             if looked % CHECK_EVERY == 0 and monotonic_ns() - started_ns > STEP_NS:
                 break
-        self.cursors[hosted.index] = (segment.base, sequence)
+        hosted.cleaned_to = sequence
         if copied:
             stream.stage.close()
             self.host.stage_done(hosted)

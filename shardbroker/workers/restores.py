@@ -40,6 +40,7 @@ from shardbroker.jetstream.archive_events import (
 from shardbroker.jetstream.durations import NEVER, parse_message_ttl
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.go_time import format_time
+from shardbroker.workers.sequence_reserve import stored_body
 from shardbroker.workers.stream_extras import attach_extras
 from shardbroker.workers.stream_opening import StreamEntry, open_new
 from shardbroker.workers.stream_views import info_of
@@ -378,14 +379,12 @@ class Restore:
 
     def _durable(self, errno: int) -> None:
         """Everything is in the log: the stream is a whole one from now on, if the metadata say so."""
-        from shardbroker.workers.jetstream import stored_body
-
         self._written(errno)
         if self._failure:
             self._js.host.run_later(self._run)
             return
         entry, stream = self._entry, self._hosted.stream
-        entry.reserved = stream.wants_reserve() or entry.reserved
+        entry.reserved = stream.reserved = stream.wants_reserve() or entry.reserved
 
         def marked(errno: int) -> None:
             self._written(errno)

@@ -1,10 +1,10 @@
 """What a worker's services send: messages of the broker's own, acks and answers above all."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from shardbroker.digits cimport write_size_line
 from shardbroker.routing.route_cache cimport Route
 from shardbroker.routing.router cimport PublishView
 
@@ -34,15 +34,10 @@ cdef class ServiceOutput(Services):
         cdef PublishView view
         cdef uint32_t total = block_size + payload_size
         cdef uint8_t *place = self.room(64 + <uint64_t> total)
-        cdef int digits
+        cdef uint64_t digits
         if place == NULL or subject_size == 0:
             return
-        if block_size:
-            digits = snprintf(
-                <char *> place, 40, b"%u %u\r\n", <unsigned int> block_size, <unsigned int> total
-            )
-        else:
-            digits = snprintf(<char *> place, 40, b"%u\r\n", <unsigned int> total)
+        digits = write_size_line(place, block_size, total) - place
         if block_size:
             memcpy(place + digits, block, block_size)
         memcpy(place + digits + block_size, payload, payload_size)
@@ -52,7 +47,7 @@ cdef class ServiceOutput(Services):
         view.reply = place
         view.reply_size = 0
         view.tail = place
-        view.tail_size = digits + total + 2
+        view.tail_size = <uint32_t> digits + total + 2
         view.payload = place + digits
         view.payload_size = total
         view.header_size = <int> block_size if block_size else -1

@@ -11,5 +11,9 @@ cdef class ServiceSubscriptions(ServiceOutput):
     cdef dict numbered  # number -> address of a Subscription
     cdef dict targets  # index of SERVICE_CALL -> callable(account, subject, reply, headers, payload, cid)
     cdef dict call_targets  # index -> address of its DeliveryTarget
+    cdef list ended_targets  # addresses of those that are gone since the last tick
+    cdef list old_targets  # and since the one before
     cdef uint64_t next_number
     cdef DeliveryTarget *api_target
+
+    cdef void free_ended_targets(self) noexcept

@@ -108,5 +108,12 @@ cdef class ServiceSubscriptions(ServiceOutput):
         return index
 
     def end_call_target(self, index):
-        """Forget a callable; its subscriptions are ended already. The small struct stays for routes."""
+        """Forget a callable; its subscriptions are ended already. Routes of this turn may still point at it."""
         self.targets.pop(index, None)
+        self.ended_targets.append(self.call_targets.pop(index))
+
+    cdef void free_ended_targets(self) noexcept:
+        """Free those that ended before the call before this one; to be called every tick."""
+        for address in self.old_targets:
+            free(<void *> <size_t> address)
+        self.old_targets, self.ended_targets = self.ended_targets, []

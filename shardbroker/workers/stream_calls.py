@@ -105,7 +105,10 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
     entry = request.entry()
     config = StreamConfig.from_stored(orjson.dumps(body["config"]))
 
+    reserve = entry.hosted.details.reserve
+
     def written(errno: int) -> None:
+        reserve.is_blocked = False
         ok = errno == 0
         if ok:
             loses_interest = config.retention == "interest" != entry.config.retention
@@ -129,10 +132,12 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
     def checkpointed(_errno: int) -> None:
         if config.storage == "memory":
             written(0)
-        elif not js.host.lane_record(
-            _LANE_METADATA, entry.log_id, entry.row, body["stored"].encode(), request.later(written),
-            term=js.term,
+        elif js.host.lane_record(
+            _LANE_METADATA, entry.log_id, entry.row, reserve.in_change(body["stored"].encode()),
+            request.later(written), term=js.term,
         ):  # fmt: skip
+            reserve.is_blocked = True
+        else:
             js.ask("updated", {"log_id": entry.log_id, "ok": False}, lambda *_: None)
             raise api_errors.INSUFFICIENT_RESOURCES.fresh()
 

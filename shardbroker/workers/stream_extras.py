@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.republish import Republish
+from shardbroker.workers.sequence_reserve import SequenceReserve
 from shardbroker.workers.sourcing import Sourcing
 from shardbroker.workers.stream_consumers import StreamConsumers
 
@@ -32,6 +33,7 @@ class Details:
         self._entry = entry
         self.sourcing = Sourcing(js, entry)
         self.consumers = StreamConsumers(js, entry)
+        self.reserve = SequenceReserve(js, entry)
 
     def configure(self, config) -> None:
         """The stream has this configuration from now on."""

@@ -101,6 +101,8 @@ cdef class StreamHost(StreamReads):
         self.calls = {}
         self.targets = {}
         self.call_targets = {}
+        self.ended_targets = []
+        self.old_targets = []
         self.requests = deque()
         self.cold = []
         self.jobs = []
@@ -432,6 +434,9 @@ cdef class StreamHost(StreamReads):
         cdef uint64_t need, before
         while hosted.stream.stage.first != NULL:
             frame = hosted.stream.stage.first
+            if hosted.stream.is_reserve_low() and not hosted.memory and hosted.details is not None:
+                if not hosted.details.reserve.allows_frames():
+                    return 0
             need = LANE_RECORD_SIZE + FRAME_HEAD_SIZE + padded(frame.body_size) + frame.trailer_size
             if not hosted.memory and need > self.lane.room():
                 return 0
@@ -689,6 +694,7 @@ cdef class StreamHost(StreamReads):
         for hosted in self.touched:
             self.note_figures(hosted)
         self.touched.clear()
+        self.free_ended_targets()
         self.consumers.tick(now_ns + self.wall_offset_ns)
         for ticking in self.ticking:
             try:

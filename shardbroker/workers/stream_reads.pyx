@@ -7,9 +7,9 @@ object; all others in direct_get.py.
 import os
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
+from shardbroker.digits cimport write_size_line
 from shardbroker.jetstream.direct_reply cimport DIRECT_HEAD_EXTRA, write_direct_head
 from shardbroker.jetstream.message_table cimport MessageEntry
 from shardbroker.jetstream.stream cimport Stream
@@ -104,9 +104,7 @@ cdef class StreamReads(ServiceRequests):
         )
         answer.payload_size = block_size + record.payload_size
         memcpy(block + answer.payload_size, b"\r\n", 2)
-        digits = <uint32_t> snprintf(
-            <char *> place, 40, b"%u %u\r\n", <unsigned int> block_size, <unsigned int> answer.payload_size
-        )
+        digits = <uint32_t> (write_size_line(place, block_size, answer.payload_size) - place)
         memcpy(block - digits, place, digits)
         answer.subject = view.reply
         answer.subject_size = view.reply_size

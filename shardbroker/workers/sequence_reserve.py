@@ -1,0 +1,70 @@
+"""The reserve of sequences in a stream's metadata: a bound for what may have been given out.
+
+Reading a log back may find its end damaged, and then nobody knows which sequences were acknowledged there.
+None may ever be given twice, so the metadata name a sequence up to which all may be in use, and the stream
+goes on behind it (docs/internals/recovery.md). The reserve is raised when half of it is used up. The record
+that raises it lies in the append lane before the frames that need it, so it is durable before their PubAcks;
+a frame beyond a reserve that could not be raised waits.
+"""
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from shardbroker.workers.jetstream import JetStream
+    from shardbroker.workers.stream_opening import StreamEntry
+
+_LANE_METADATA = 3
+
+
+class SequenceReserve:
+    """Of one stream. Its file says ``entry.reserved``, or more if a record for that is on its way."""
+
+    def __init__(self, js: "JetStream", entry: "StreamEntry"):
+        self._js = js
+        self._entry = entry
+        #: Another change of the metadata is on its way: a record of ours behind it would undo it.
+        self.is_blocked = False
+
+    def allows_frames(self) -> bool:
+        """Half of the reserve is used up: raise it. Whether the next frame may go into the lane now."""
+        entry = self._entry
+        stream = entry.hosted.stream
+        wanted = stream.wants_reserve()
+        if not wanted:
+            return True
+        body = orjson.dumps({**stored_body(entry), "reserved": wanted})
+        if self.is_blocked or not self._js.host.lane_record(
+            _LANE_METADATA, entry.log_id, entry.row, body, lambda errno: self._written(wanted, errno),
+            term=self._js.term,
+        ):  # fmt: skip
+            return stream.last_sequence <= stream.reserved
+        stream.reserved = wanted
+        return True
+
+    def _written(self, reserved: int, errno: int) -> None:
+        entry = self._entry
+        if not errno:
+            entry.reserved = max(entry.reserved, reserved)
+            self._js.ask("reserved", {"log_id": entry.log_id, "reserved": reserved}, lambda *_: None)
+        elif entry.hosted is not None:
+            entry.hosted.stream.reserved = entry.reserved  # asked for again with the next frame
+
+    def in_change(self, stored: bytes) -> bytes:
+        """The body of a change of the metadata, with what is reserved by now."""
+        body = orjson.loads(stored)
+        body["reserved"] = max(body["reserved"], self._entry.hosted.stream.reserved)
+        return orjson.dumps(body)
+
+
+def stored_body(entry: "StreamEntry") -> dict:
+    """The body of a metadata slot; the acceptor's catalog has the same (acceptor/catalog.Entry.stored)."""
+    return {
+        "account": entry.account,
+        "name": entry.name,
+        "config": entry.config.to_json_dict(),
+        "created": entry.created,
+        "seed": entry.seed,
+        "reserved": entry.reserved,
+    }
