@@ -9,7 +9,7 @@ A message is checked in nats-server 2.15.1's order: `parse`; `check_start` if no
 opens it; `check_commit`; the API level; `check_place`. Source: spec page 03 section 8.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shardbroker.decimals import unsigned
 from shardbroker.jetstream import header_block
@@ -34,8 +34,7 @@ class BatchHeaderError(ValueError):
         self.err_code = err_code
 
 
-@dataclass(frozen=True, slots=True)
-class BatchHeaders:
+class BatchHeaders(NamedTuple):
     """What a message says. ``commit`` is the header's value as it came, None without one."""
 
     batch_id: bytes

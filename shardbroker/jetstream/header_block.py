@@ -13,6 +13,9 @@ The names of headers that JetStream knows stand here too, for all its modules.
 
 from collections.abc import Iterable
 
+from shardbroker.jetstream.header_search import find
+from shardbroker.jetstream.header_search import get as get  # for all who use this module
+
 VERSION_LINE = b"NATS/1.0\r\n"
 VERSION = b"NATS/1.0"
 EMPTY_BLOCK = b"NATS/1.0\r\n\r\n"
@@ -48,25 +51,9 @@ SCHEDULE_NEXT_PURGE = b"purge"
 SCHEDULER = b"Nats-Scheduler"
 
 
-def get(block: bytes, name: bytes) -> bytes | None:
-    """The value of the first line with this name, without blanks in front; None if there is none."""
-    start = _find(block, name)
-    if start < 0:
-        return None
-    start += len(name) + 1
-    end = block.find(CRLF, start)
-    return (block[start:] if end < 0 else block[start:end]).lstrip(b" ")
-
-
-def _find(block: bytes, name: bytes) -> int:
-    """Where the first line with this name begins, or -1. The first line of a block is never it."""
-    found = block.find(CRLF + name + b":")
-    return found + 2 if found >= 0 else -1
-
-
 def set_header(block: bytes, name: bytes, value: bytes) -> bytes:
     """Replace the value of the first line with this name in its place, or append the line."""
-    start = _find(block, name)
+    start = find(block, name)
     if start < 0:
         body = block[:-2] if block.endswith(CRLF) else block
         return b"%s%s: %s\r\n\r\n" % (body or VERSION_LINE, name, value)
@@ -79,7 +66,7 @@ def set_header(block: bytes, name: bytes, value: bytes) -> bytes:
 
 def remove(block: bytes, name: bytes) -> bytes:
     """Drop all lines with this name."""
-    while (start := _find(block, name)) >= 0:
+    while (start := find(block, name)) >= 0:
         block, complete = _cut_line(block, start, len(name))
         if not complete:
             break
