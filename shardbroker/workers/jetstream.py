@@ -25,6 +25,7 @@ from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
+from shardbroker.workers import consumer_views
 from shardbroker.workers.consumer_host import ConsumerHost
 from shardbroker.workers.consumer_keeping import ConsumerKeeper
 from shardbroker.workers.flow_infos import FlowInfos
@@ -339,6 +340,10 @@ class JetStream:
 
         body = {"type": kind, "id": new_event_id(), "timestamp": format_time(time.time_ns()), **fields}
         self.host.send(account, target, encode(body))
+
+    def describe_consumers(self, arguments: dict) -> bytes:
+        """The answer to the acceptor's QUERY_CONSUMERS."""
+        return encode(consumer_views.answer_query(self, arguments))
 
     def api_totals(self) -> tuple[int, int]:
         """Requests and errors of the API in all workers."""
