@@ -40,7 +40,8 @@ cdef class HostedConsumer:
     cdef readonly WaitingPulls pulls
     # push
     cdef readonly bytes deliver_subject
-    cdef public bint is_bound  # somebody listens to the deliver subject
+    cdef readonly bytes deliver_group
+    cdef public bint is_bound  # somebody listens to the deliver subject, in the deliver group if there is one
     cdef readonly PushFlow flow
     cdef uint64_t flow_number  # of the last flow control request
     cdef uint64_t flow_sequence  # last message before it
