@@ -62,6 +62,8 @@ cdef class WaitingPulls:
 
     cdef AddAnswer add(self, const Pull *wish, uint64_t pending, uint64_t now_ns) noexcept:
         cdef Pull *pull
+        self.requests += 1
+        self.last_request_ns = now_ns
         if wish.pin_size and self.fits_pin(<Pull *> wish) == PIN_FITS:
             self.pin_expires_ns = now_ns + self.pin_timeout_ns
         if self.count >= self.max_waiting:
@@ -241,6 +243,7 @@ cdef class WaitingPulls:
     # --- ending -----------------------------------------------------------------------------------------
 
     cdef void end(self, Pull *pull, PullEnd why) noexcept:
+        self.last_end = why
         if why != END_DONE:
             self.ended.append((
                 <int> why, pull.reply[: pull.reply_size], pull.account,

@@ -84,6 +84,10 @@ cdef class ConsumerPushes(ConsumerPulls):
         cdef uint64_t *cell = self.host.router.pressure + self.host.router.worker_index * PRESSURE_CELLS
         return load_relaxed_u64(cell) > self.host.router.now_ns
 
+    def holds_pushes_back(self):
+        """is_pressed() for Python."""
+        return bool(self.is_pressed())
+
     cdef bint waits_for_time(
         self, HostedConsumer one, uint64_t time_ns, uint64_t deliveries, uint64_t wall_ns
     ) noexcept:

@@ -48,5 +48,5 @@ cdef class HostedConsumer:
     cdef uint64_t flow_consumer_sequence
     cdef uint64_t rate  # bytes a second; 0: no limit
     cdef bint replays_original
-    cdef uint64_t not_before_ns  # wall clock: rate limit and the gaps of an original replay
+    cdef readonly uint64_t not_before_ns  # wall clock: rate limit and the gaps of an original replay
     cdef uint64_t replay_time_ns  # of the last message

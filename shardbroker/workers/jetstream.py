@@ -58,6 +58,7 @@ _API_SUBJECTS = (
     b"$JS.API.ACCOUNT.>",
     b"$JS.API.META.>",
     b"$JS.API.SERVER.>",
+    b"$SHARDBROKER.CONSUMER.EXPLAIN.*.*",
 )
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE, _LANE_METADATA = 5, 3
@@ -217,7 +218,7 @@ class JetStream:
         if not self._down:
             self._session.set_gap(None)
             return
-        patterns = {b"$JS.API.>"}  # whoever asks for a stream of a dead worker waits, too
+        patterns = {b"$JS.API.>", b"$SHARDBROKER.>"}  # whoever asks for a stream of a dead worker waits, too
         for entry in self.account(GLOBAL_ACCOUNT).values():
             if entry.owner in self._down:
                 patterns.update(subject.encode() for subject in entry.config.subjects or ())
