@@ -62,8 +62,12 @@ def _verdict(reasons: list[Reason], facts: ConsumerFacts) -> str:
 
 def _unexplained(facts: ConsumerFacts, now_ns: int) -> Reason | None:
     """Nothing holds a message back that came long ago, and it does not go out: a fault of the broker."""
-    newest = max(facts.last_delivery, facts.last_request, facts.next_stored, facts.paused_until)
-    if facts.redelivery_due or not facts.next_stored or now_ns - newest < RECENT_NS:
+    if facts.redelivery_due or facts.is_new_listener or not facts.next_stored:
+        return None  # it will go out in a moment, or what comes next is not known
+    newest = max(
+        facts.last_delivery, facts.last_request, facts.next_stored, facts.paused_until, facts.not_before
+    )
+    if now_ns - newest < RECENT_NS:
         return None
     return Reason(
         "unexplained",

@@ -176,6 +176,7 @@ def pull_facts(
         "waiting_min_ack_pending": min_ack_pending,
         "requests": pulls.requests,
         "last_request": pulls.last_request_ns,
+        "last_refusal": pulls.refusal.partition(b"\r\n")[0].removeprefix(b"NATS/1.0 ").decode(),
         "was_too_large": pulls.last_end == END_TOO_LARGE,
         "pinned_id": pulls.pinned.decode("utf-8", "replace") if pulls.pinned else "",
         "pinned_since": pulls.pinned_ns,

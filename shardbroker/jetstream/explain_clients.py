@@ -44,6 +44,20 @@ def _no_requests(config: ConsumerConfig, facts: ConsumerFacts, now_ns: int) -> R
     )
 
 
+def _refused(config: ConsumerConfig, facts: ConsumerFacts, now_ns: int) -> Reason | None:
+    if not facts.last_refusal:
+        return None
+    alone = config.is_pull and not facts.waiting
+    return Reason(
+        "request_refused",
+        if_next(BLOCKS, facts) if alone else NOTE,
+        f"The last pull request came {ago(facts.last_request, now_ns)} and was refused: "
+        f"{facts.last_refusal}.",
+        "Have the client ask as the consumer's configuration allows, or change that.",
+        {"status": facts.last_refusal, "last_request": format_time(facts.last_request)},
+    )
+
+
 def _waiting_full(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -> Reason | None:
     if not config.is_pull or not 0 < config.max_waiting <= facts.waiting:
         return None
@@ -234,6 +248,7 @@ def _ends_unused(config: ConsumerConfig, facts: ConsumerFacts, now_ns: int) -> R
 
 CLIENT_FINDINGS: tuple[Finding, ...] = (
     _no_interest,
+    _refused,
     _no_requests,
     _flow_stalled,
     _pinned,

@@ -98,12 +98,14 @@ class ConsumerFacts:
     waiting_min_ack_pending: int = 0
     requests: int = 0
     last_request: int = 0
+    last_refusal: str = ""  # the status with which the last request was refused: ``409 ...``
     was_too_large: bool = False  # the last request that ended did so for the size of a message
     pinned_id: str = ""
     pinned_since: int = 0
     pin_expires: int = 0
     # push
     is_bound: bool = False  # somebody listens to the deliver subject, in the deliver group if there is one
+    is_new_listener: bool = False  # it began to listen so short ago that this consumer has not noticed yet
     others_listen: bool = False  # somebody listens, in that group or not
     flow_window: int = 0
     flow_outstanding: int = 0

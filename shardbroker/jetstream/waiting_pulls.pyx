@@ -36,7 +36,7 @@ cdef class WaitingPulls:
     def __init__(self, uint32_t max_waiting, str policy="none", uint64_t pin_timeout_ns=0, new_pin=None):
         self.ended = []
         self.pin_events = []
-        self.pinned = b""
+        self.pinned = self.refusal = b""
         self.new_pin = new_pin
         self.configure(max_waiting, policy, pin_timeout_ns)
 
@@ -64,6 +64,7 @@ cdef class WaitingPulls:
         cdef Pull *pull
         self.requests += 1
         self.last_request_ns = now_ns
+        self.refusal = b""
         if wish.pin_size and self.fits_pin(<Pull *> wish) == PIN_FITS:
             self.pin_expires_ns = now_ns + self.pin_timeout_ns
         if self.count >= self.max_waiting:
@@ -101,6 +102,12 @@ cdef class WaitingPulls:
         self.count += 1
         self.last_ns = now_ns
         return PULL_ADDED
+
+    def refuse(self, bytes block not None, uint64_t now_ns):
+        """A request came that is answered with this header block, and does not wait."""
+        self.requests += 1
+        self.last_request_ns = now_ns
+        self.refusal = block
 
     cdef void insert(self, Pull *pull) noexcept:
         """To the end, or behind the last one of its priority."""

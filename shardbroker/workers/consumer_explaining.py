@@ -43,6 +43,7 @@ def facts_of(js: "JetStream", entry: "StreamEntry", one: "HostedConsumer", now_n
     config = consumer.config
     state = state_facts(consumer)
     charged = _charged_size(entry.name, one, state)
+    is_bound = not one.is_pull and js.consumers.has_listener(one)
     is_copy = entry.config.mirror is not None or entry.config.sources
     return ConsumerFacts(
         stream=entry.name,
@@ -54,7 +55,8 @@ def facts_of(js: "JetStream", entry: "StreamEntry", one: "HostedConsumer", now_n
         active=one.active_ns,
         not_before=one.not_before_ns,
         charged_size=charged,
-        is_bound=not one.is_pull and js.consumers.has_listener(one),
+        is_bound=is_bound,
+        is_new_listener=is_bound and not one.is_bound,
         others_listen=not one.is_pull and js.host.has_interest(one.hosted.account, one.deliver_subject),
         is_pressed=not one.is_pull and js.consumers.holds_pushes_back(),
         **state,

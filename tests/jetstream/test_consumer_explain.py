@@ -163,6 +163,19 @@ def stalled_flow() -> Scene:
     return scene
 
 
+def refused_request() -> Scene:
+    scene = Scene(b"a", max_batch=1)
+    scene.pulls.refuse(b"NATS/1.0 409 Exceeded MaxRequestBatch of 1\r\n\r\n", NOW - 8 * SECOND)
+    return scene
+
+
+def refused_request_and_a_good_one() -> Scene:
+    scene = refused_request().ask(1)
+    assert scene.facts().last_refusal == ""
+    scene.pulls.refuse(b"NATS/1.0 400 Bad Request - Priority Group missing\r\n\r\n", NOW)
+    return scene.knowing(next_stored=NOW)
+
+
 def full_of_requests() -> Scene:
     return Scene(b"a", max_waiting=2).ask(1).ask(1)
 
@@ -216,6 +229,14 @@ CASES = {
     ),
     "between two requests": Case(
         served_a_moment_ago, "no_pull_requests", "limits", "limited", "1 message is not acknowledged"
+    ),
+    "the last request was refused": Case(
+        refused_request, "request_refused", "blocks", "blocked",
+        "came 8.0s ago and was refused: 409 Exceeded MaxRequestBatch of 1.",
+        {"status": "409 Exceeded MaxRequestBatch of 1"},
+    ),
+    "the last request was refused, and another waits": Case(
+        refused_request_and_a_good_one, "request_refused", "note", "healthy", "400 Bad Request - Priority"
     ),
     "nobody asks and nothing is there": Case(
         lambda: Scene(), "no_pull_requests", "note", "idle", "No pull request waits"
@@ -366,6 +387,13 @@ def test_a_consumer_that_delivers_is_not_accused() -> None:
         answer = scene.take(1, seconds_ago=0.1).explain()
         assert answer["verdict"] in ("healthy", "idle")
         assert {reason["severity"] for reason in answer["reasons"]} == {"note"}
+
+
+def test_who_has_just_come_is_not_a_riddle() -> None:
+    """Somebody began to listen, and the consumer will notice in a moment."""
+    scene = push().take(1, seconds_ago=59).knowing(next_stored=NOW - 70 * SECOND)
+    assert scene.explain()["verdict"] == "blocked"
+    assert scene.knowing(is_new_listener=True).explain()["verdict"] == "healthy"
 
 
 def test_looking_changes_nothing() -> None:

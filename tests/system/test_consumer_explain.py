@@ -175,6 +175,21 @@ def test_what_expires_and_what_fails_too_often(broker) -> None:
     asyncio.run(play())
 
 
+def test_what_was_refused(broker) -> None:
+    async def play() -> None:
+        async with connected(broker) as client:
+            await make(client, "S4", "one", max_batch=1)
+            inbox = client.new_inbox()
+            replies = await client.subscribe(inbox)
+            await client.publish("$JS.API.CONSUMER.MSG.NEXT.S4.one", b'{"batch":5}', reply=inbox)
+            assert (await replies.next_msg(timeout=WAIT_S)).headers["Status"] == "409"
+            answer = await explained(client, "S4", "one")
+            assert (answer["verdict"], codes(answer)["request_refused"]) == ("blocked", "blocks")
+            assert answer["reasons"][0]["facts"]["status"] == "409 Exceeded MaxRequestBatch of 1"
+
+    asyncio.run(play())
+
+
 def test_a_push_consumer_and_who_listens(broker) -> None:
     async def play() -> None:
         async with connected(broker) as client, connected(broker) as other:
