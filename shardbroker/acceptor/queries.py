@@ -34,14 +34,20 @@ class Queries:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
 
-    def ask(self, kind: str, arguments: dict, done: Callable[[list], None]) -> None:
-        """``done(answers)`` is called with the decoded answers of all workers that gave one in time."""
-        asked = [worker for worker in self._workers if worker.state == UP]
+    def ask(
+        self, kind: str, arguments: dict, done: Callable[[list], None], *, worker: int | None = None
+    ) -> None:
+        """``done(answers)`` is called with the decoded answers of all workers that gave one in time.
+
+        ``worker``: only the one with this index is asked.
+        """
+        chosen = self._workers if worker is None else [self._workers[worker]]
+        asked = [each for each in chosen if each.state == UP]
         request = next(self._numbers)
-        pending = _Pending({worker.index for worker in asked}, done)
+        pending = _Pending({each.index for each in asked}, done)
         self._pending[request] = pending
-        for worker in asked:
-            worker.send(Query(request, kind, arguments))
+        for each in asked:
+            each.send(Query(request, kind, arguments))
         pending.timer = self._loop.call_later(
             limits.query_wait_s_max if asked else 0, lambda: self._finish(request)
         )

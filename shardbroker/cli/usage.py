@@ -10,6 +10,7 @@ _BUDGET = f"{limits.outbound_budget_size_default >> 20}mb"
 
 USAGE = f"""
 Usage: shardbroker [options]
+       shardbroker consumer explain STREAM CONSUMER   Why does a consumer not deliver? (-h for its options)
 
 Server Options:
     -a, --addr, --net <host>         Address to listen on (default: 0.0.0.0, which takes IPv6 too)

@@ -46,6 +46,10 @@ LAME_DUCK_CLOSE = 2
 #: The answer's body is JSON: {"total": matching, "subscriptions": [[cid, account, subject, queue, sid,
 #: messages, max], ...]} with queue "" and max 0 for none.
 QUERY_SUBSCRIPTIONS = "subscriptions"
+#: Query.kind: the consumers of the worker's streams. Arguments, all optional: ``account``, ``stream``,
+#: ``consumer`` (names), ``config`` (with configurations), ``after`` ([account, stream, consumer]: only those
+#: behind it). JSON: {"consumers": [[account, stream, ConsumerInfo], ...] in order, "more": others are left}.
+QUERY_CONSUMERS = "consumers"
 
 
 @dataclass(frozen=True, slots=True)

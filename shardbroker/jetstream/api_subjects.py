@@ -3,12 +3,15 @@
 ``$JS.API.STREAM.INFO.orders`` is the call ``STREAM.INFO`` with the tokens ``("orders",)``. A subject with too
 few or too many tokens names no call: nats-server's handlers do not match it, and the client hears nothing.
 
+Calls of our own, which no nats-server has, begin with ``$SHARDBROKER.`` and are split in the same way.
+
 Source: spec page 02, sections 1 and 2.
 """
 
 from typing import NamedTuple
 
 PREFIX = "$JS.API."
+OWN_PREFIX = "$SHARDBROKER."
 _MANY = -1  # the last token takes the rest of the subject
 
 # Calls and how many tokens follow: (least, most).
@@ -53,6 +56,7 @@ _CALLS: dict[str, tuple[int, int]] = {
     "ACCOUNT.STREAM.CANCEL_MOVE": (2, 2),
 }
 KINDS = frozenset(_CALLS)
+_OWN_CALLS: dict[str, tuple[int, int]] = {"CONSUMER.EXPLAIN": (2, 2)}
 # These are answered in the system account only; from others they are ignored.
 SYSTEM_KINDS = frozenset(kind for kind in KINDS if kind.split(".", 1)[0] in ("META", "SERVER", "ACCOUNT"))
 # A server that is no member of a cluster refuses these with 10010.
@@ -72,7 +76,10 @@ _REST_AFTER = {"CONSUMER.CREATE": 2, "DIRECT.GET": 1}
 
 
 class ApiCall(NamedTuple):
-    """``kind`` is one of `KINDS`; ``tokens`` are stream, consumer, and for some calls a subject."""
+    """``kind`` is one of `KINDS`, or a call of our own.
+
+    ``tokens`` are stream, consumer, and for some calls a subject.
+    """
 
     kind: str
     tokens: tuple[str, ...]
@@ -84,20 +91,20 @@ def split(subject: str) -> ApiCall | None:
     ``CONSUMER.CREATE`` has one to three tokens: stream, consumer, filter subject. ``DIRECT.GET`` has the
     stream and perhaps the subject of the wanted message.
     """
-    if not subject.startswith(PREFIX):
+    prefix, calls = (OWN_PREFIX, _OWN_CALLS) if subject.startswith(OWN_PREFIX) else (PREFIX, _CALLS)
+    if not subject.startswith(prefix):
         return None
-    words = subject[len(PREFIX) :].split(".")
+    words = subject[len(prefix) :].split(".")
     if "" in words:
         return None
     for length in range(min(len(words), 3), 0, -1):
         kind = ".".join(words[:length])
-        if kind in _CALLS:
-            return _call(kind, words[length:])
+        if kind in calls:
+            return _call(kind, words[length:], *calls[kind])
     return None
 
 
-def _call(kind: str, words: list[str]) -> ApiCall | None:
-    least, most = _CALLS[kind]
+def _call(kind: str, words: list[str], least: int, most: int) -> ApiCall | None:
     if len(words) < least or (most != _MANY and len(words) > most):
         return None
     names = _REST_AFTER.get(kind, len(words))

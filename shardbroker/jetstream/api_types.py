@@ -45,6 +45,7 @@ _TYPES = {
     "CONSUMER.PAUSE": "consumer_pause",
     "CONSUMER.UNPIN": "consumer_unpin",
     "CONSUMER.RESET": "consumer_reset",
+    "CONSUMER.EXPLAIN": "consumer_explain",
     "CONSUMER.LEADER.STEPDOWN": "consumer_leader_stepdown",
     "CONSUMER.PEER.REMOVE": "consumer_remove_peer",
     "CONSUMER.PEER.EVACUATE": "consumer_evacuate_peer",

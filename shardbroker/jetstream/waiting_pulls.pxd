@@ -59,6 +59,10 @@ cdef class WaitingPulls:
     cdef readonly uint32_t count
     cdef readonly uint32_t max_waiting
     cdef readonly uint64_t last_ns  # when the last one came, was served or ended: inactivity counts from here
+    cdef readonly uint64_t requests  # that ever came, refused ones included
+    cdef readonly uint64_t last_request_ns  # when the last of them came; 0: none ever
+    cdef readonly bytes refusal  # header block with which that one was refused; b"": it was not
+    cdef readonly PullEnd last_end  # how the last one that is gone has ended
     cdef PullPolicy policy
     cdef readonly bytes pinned  # id of the client that is served alone; b"": none
     cdef readonly uint64_t pinned_ns  # since when

@@ -36,7 +36,7 @@ cdef class WaitingPulls:
     def __init__(self, uint32_t max_waiting, str policy="none", uint64_t pin_timeout_ns=0, new_pin=None):
         self.ended = []
         self.pin_events = []
-        self.pinned = b""
+        self.pinned = self.refusal = b""
         self.new_pin = new_pin
         self.configure(max_waiting, policy, pin_timeout_ns)
 
@@ -62,6 +62,9 @@ cdef class WaitingPulls:
 
     cdef AddAnswer add(self, const Pull *wish, uint64_t pending, uint64_t now_ns) noexcept:
         cdef Pull *pull
+        self.requests += 1
+        self.last_request_ns = now_ns
+        self.refusal = b""
         if wish.pin_size and self.fits_pin(<Pull *> wish) == PIN_FITS:
             self.pin_expires_ns = now_ns + self.pin_timeout_ns
         if self.count >= self.max_waiting:
@@ -99,6 +102,12 @@ cdef class WaitingPulls:
         self.count += 1
         self.last_ns = now_ns
         return PULL_ADDED
+
+    def refuse(self, bytes block not None, uint64_t now_ns):
+        """A request came that is answered with this header block, and does not wait."""
+        self.requests += 1
+        self.last_request_ns = now_ns
+        self.refusal = block
 
     cdef void insert(self, Pull *pull) noexcept:
         """To the end, or behind the last one of its priority."""
@@ -241,6 +250,7 @@ cdef class WaitingPulls:
     # --- ending -----------------------------------------------------------------------------------------
 
     cdef void end(self, Pull *pull, PullEnd why) noexcept:
+        self.last_end = why
         if why != END_DONE:
             self.ended.append((
                 <int> why, pull.reply[: pull.reply_size], pull.account,

@@ -12,7 +12,7 @@ from shardbroker.jetstream.consumer_requests import read_create, read_page, read
 from shardbroker.jetstream.go_time import format_time
 from shardbroker.jetstream.header_block import get as header
 from shardbroker.jetstream.js_limits import JetStreamLimits, list_page_size
-from shardbroker.version import NATS_VERSION
+from shardbroker.workers import consumer_views
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
@@ -96,32 +96,7 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
     one = entry.hosted.details.consumers.by_name.get(name)
     if one is None:
         raise api_errors.CONSUMER_NOT_FOUND.fresh()
-    consumer = one.consumer
-    config = consumer.config
-    groups = [
-        consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
-        for group in config.priority_groups or ()
-    ]
-    return consumer_types.consumer_info(
-        stream=entry.name,
-        name=name,
-        created=consumer.created_ns,
-        config=config.to_json_dict(NATS_VERSION if with_version else None),
-        delivered=consumer_types.sequences(
-            consumer.next_consumer_sequence - 1, consumer.delivered_stream, one.delivered_ns or None
-        ),
-        ack_floor=consumer_types.sequences(
-            consumer.floor_consumer, consumer.floor_stream, one.acked_ns or None
-        ),
-        ack_pending=one.ack_pending(),
-        redelivered=consumer.num_redelivered,
-        waiting=len(one.pulls),
-        pending=consumer.num_pending,
-        now=time.time_ns(),
-        push_bound=one.is_bound and not one.is_pull,
-        pause_until=consumer.paused_until_ns or None,
-        priority_groups=groups,
-    )
+    return consumer_views.info_of(entry.name, one, with_version=with_version)
 
 
 def names(request: "Request") -> None:

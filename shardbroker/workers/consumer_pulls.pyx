@@ -87,6 +87,7 @@ cdef class ConsumerPulls(ConsumerSends):
                     wall_ns,
                 )
             except PullRefused as refused:
+                one.pulls.refuse(refused.block, wall_ns)
                 self.refusals.append((one.hosted.account, reply[:reply_size], refused.block))
                 return
             except Exception as error:

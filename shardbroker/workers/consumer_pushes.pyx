@@ -1,5 +1,6 @@
 """Push consumers: they send as long as somebody listens to their deliver subject.
 
+Where there is a deliver group, those outside of it do not count: with nobody in the group messages wait.
 Whether somebody listens is known when a message finds nobody, and is looked at when there is something to
 send and four times a second. Flow control and heartbeats are PushFlow's matter. What has to wait for its time
 (rate limit, the gaps of an original replay) is looked at once a millisecond. Source: spec page 04, section 6.
@@ -34,7 +35,7 @@ cdef class ConsumerPushes(ConsumerPulls):
         if not one.is_bound:
             if not one.consumer.has_work(wall_ns):
                 return False
-            one.is_bound = self.host.has_interest(one.hosted.account, one.deliver_subject)
+            one.is_bound = self.has_listener(one)
             if not one.is_bound:
                 return False
         while not one.flow.is_stalled():
@@ -72,10 +73,20 @@ cdef class ConsumerPushes(ConsumerPulls):
                 self.ask_flow(one)
         return False
 
+    def has_listener(self, HostedConsumer one not None):
+        """Whether somebody listens to the deliver subject; where a deliver group is named, in that group."""
+        if one.deliver_group:
+            return self.host.has_member(one.hosted.account, one.deliver_subject, one.deliver_group)
+        return self.host.has_interest(one.hosted.account, one.deliver_subject)
+
     cdef bint is_pressed(self) noexcept:
         """Whether somebody who gets messages of this worker's consumers reads slower than they come."""
         cdef uint64_t *cell = self.host.router.pressure + self.host.router.worker_index * PRESSURE_CELLS
         return load_relaxed_u64(cell) > self.host.router.now_ns
+
+    def holds_pushes_back(self):
+        """is_pressed() for Python."""
+        return bool(self.is_pressed())
 
     cdef bint waits_for_time(
         self, HostedConsumer one, uint64_t time_ns, uint64_t deliveries, uint64_t wall_ns
@@ -103,7 +114,7 @@ cdef class ConsumerPushes(ConsumerPulls):
     cdef void tick_push(self, HostedConsumer one, uint64_t wall_ns, bint look) noexcept:
         """Interest, heartbeats."""
         if look:
-            one.is_bound = self.host.has_interest(one.hosted.account, one.deliver_subject)
+            one.is_bound = self.has_listener(one)
             if not one.is_bound:
                 one.flow.forget()
         if one.is_bound:

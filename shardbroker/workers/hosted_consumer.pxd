@@ -40,12 +40,13 @@ cdef class HostedConsumer:
     cdef readonly WaitingPulls pulls
     # push
     cdef readonly bytes deliver_subject
-    cdef public bint is_bound  # somebody listens to the deliver subject
+    cdef readonly bytes deliver_group
+    cdef public bint is_bound  # somebody listens to the deliver subject, in the deliver group if there is one
     cdef readonly PushFlow flow
     cdef uint64_t flow_number  # of the last flow control request
     cdef uint64_t flow_sequence  # last message before it
     cdef uint64_t flow_consumer_sequence
     cdef uint64_t rate  # bytes a second; 0: no limit
     cdef bint replays_original
-    cdef uint64_t not_before_ns  # wall clock: rate limit and the gaps of an original replay
+    cdef readonly uint64_t not_before_ns  # wall clock: rate limit and the gaps of an original replay
     cdef uint64_t replay_time_ns  # of the last message

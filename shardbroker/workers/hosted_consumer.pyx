@@ -59,6 +59,7 @@ cdef class HostedConsumer:
             config.max_batch or config.max_expires or config.max_bytes
         )
         self.deliver_subject = config.deliver_subject.encode()
+        self.deliver_group = config.deliver_group.encode()
         self.rate = config.rate_limit_bps // 8
         self.replays_original = config.replay_policy == "original"
 

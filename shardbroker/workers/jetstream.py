@@ -26,6 +26,7 @@ from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
 from shardbroker.shm.worker_table import STATISTIC, WorkerRow
 from shardbroker.storage.segment_window import free_spares
+from shardbroker.workers import consumer_views
 from shardbroker.workers.consumer_host import ConsumerHost
 from shardbroker.workers.consumer_keeping import ConsumerKeeper
 from shardbroker.workers.flow_infos import FlowInfos
@@ -58,6 +59,7 @@ _API_SUBJECTS = (
     b"$JS.API.ACCOUNT.>",
     b"$JS.API.META.>",
     b"$JS.API.SERVER.>",
+    b"$SHARDBROKER.CONSUMER.EXPLAIN.*.*",
 )
 _SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
 _LANE_RELEASE = 5
@@ -218,7 +220,7 @@ class JetStream:
         if not self._down:
             self._session.set_gap(None)
             return
-        patterns = {b"$JS.API.>"}  # whoever asks for a stream of a dead worker waits, too
+        patterns = {b"$JS.API.>", b"$SHARDBROKER.>"}  # whoever asks for a stream of a dead worker waits, too
         for entry in self.account(GLOBAL_ACCOUNT).values():
             if entry.owner in self._down:
                 patterns.update(subject.encode() for subject in entry.config.subjects or ())
@@ -333,6 +335,10 @@ class JetStream:
 
         body = {"type": kind, "id": new_event_id(), "timestamp": format_time(time.time_ns()), **fields}
         self.host.send(account, target, encode(body))
+
+    def describe_consumers(self, arguments: dict) -> bytes:
+        """The answer to the acceptor's QUERY_CONSUMERS."""
+        return encode(consumer_views.answer_query(self, arguments))
 
     def api_totals(self) -> tuple[int, int]:
         """Requests and errors of the API in all workers."""

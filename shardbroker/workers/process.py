@@ -310,6 +310,8 @@ class Worker:
 
     def _answer(self, query: messages.Query) -> bytes:
         arguments = query.arguments
+        if query.kind == messages.QUERY_CONSUMERS:
+            return self._jetstream.describe_consumers(arguments)
         cids = arguments.get("cids")
         test = arguments.get("test")
         total, rows = list_subscriptions(

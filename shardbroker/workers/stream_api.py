@@ -23,14 +23,15 @@ from shardbroker.workers import (
     snapshots,
     stream_calls,
 )
+from shardbroker.workers.consumer_explaining import explain_consumer
 from shardbroker.workers.direct_get import answer_direct
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
-#: Calls that no advisory tells of: they are the traffic itself.
-_NOT_AUDITED = {"STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.MSG.NEXT"}
+#: Calls that no advisory tells of: they are the traffic itself, or no part of $JS.API.
+_NOT_AUDITED = {"STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.MSG.NEXT", "CONSUMER.EXPLAIN"}
 _ACCOUNTS = {0: "$G"}
 _AUDIT_SUBJECT = "$JS.EVENT.ADVISORY.API"
 _AUDIT_TYPE = "io.nats.jetstream.advisory.v1.api_audit"
@@ -107,6 +108,7 @@ class StreamApi:
             **snapshots.CALLS,
             **restores.CALLS,
             **consumer_calls.CALLS,
+            "CONSUMER.EXPLAIN": explain_consumer,
         }
 
     def handle(

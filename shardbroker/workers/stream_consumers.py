@@ -100,7 +100,7 @@ class StreamConsumers:
             wanted.append((flow_target, b"$JS.FC." + names + b".>"))
         for target, subject in wanted:
             one.numbers.append(self._js.host.subscribe_target(target, subject, hosted.account))
-        one.is_bound = not one.is_pull and self._js.host.has_interest(hosted.account, one.deliver_subject)
+        one.is_bound = not one.is_pull and self._js.consumers.has_listener(one)
         self._js.consumers.wake(one)
         self._js.host.write_figures(hosted)
         return one

@@ -1,6 +1,7 @@
 """The monitoring pages about JetStream are nats-server's, seen from outside: keys, their order, figures and
-the answers to bad questions, for the same streams with the same messages. Then what only we have: the
-stream-writer, lanes, damage and a disk that fails. Both servers run with JetStream in their own directories.
+the answers to bad questions, for the same streams with the same messages and consumers. Then what only we
+have: the stream-writer, lanes, damage and a disk that fails. Both servers run with JetStream in their own
+directories. How consumers are asked of several workers is in test_monitor_consumers.py.
 """
 
 import json
@@ -29,9 +30,33 @@ REQUESTS = [
     ("a.3", "x"),
     ("b", "hello"),
     ("$JS.API.STREAM.MSG.DELETE.A", {"seq": 2}),
-]
+    *(
+        (
+            f"$JS.API.CONSUMER.CREATE.{stream}.{name}",
+            {"stream_name": stream, "config": {"name": name, **fields}},
+        )
+        for stream, name, fields in [
+            ("A", "pull", {"durable_name": "pull", "ack_policy": "explicit", "description": "d <&>"}),
+            ("A", "push", {"durable_name": "push", "deliver_subject": "d.push", "filter_subject": "a.3"}),
+            ("A", "short", {"inactive_threshold": 10**12, "ack_policy": "all", "max_deliver": 1}),
+            ("A", "held", {"durable_name": "held", "pause_until": "2099-01-01T00:00:00Z"}),
+            (
+                "A",
+                "group",
+                {"priority_groups": ["g"], "priority_policy": "pinned_client", "ack_policy": "explicit",
+                 "inactive_threshold": 10**12},
+            ),
+            ("B", "memory", {"durable_name": "memory", "ack_policy": "explicit"}),
+        ]
+    ),
+]  # fmt: skip
 PATHS = [
     "/jsz", "/jsz?accounts=1", "/jsz?streams=1", "/jsz?streams=1&config=1", "/jsz?consumers=1",
+    "/jsz?consumers=1&config=1", "/jsz?consumers=0&streams=1", "/jsz?acc=$G&consumers=1",
+    "/jsz?acc=$SYS&consumers=1", "/jsz?acc=X&consumers=1", "/jsz?consumers=1&raft=1",
+    "/jsz?consumers=1&config=1&raft=1", "/jsz?consumers=1&direct-consumers=1&config=1",
+    "/jsz?consumers=1&limit=1", "/jsz?consumers=1&offset=1", "/jsz?consumers=1&leader-only=1",
+    "/jsz?consumers=1&stream-leader-only=1", "/jsz?consumers=x", "/jsz?direct-consumers=x",
     "/jsz?direct-consumers=1", "/jsz?acc=$G", "/jsz?acc=$G&streams=1", "/jsz?acc=$SYS", "/jsz?acc=X",
     "/jsz?acc=$SYS&streams=1", "/jsz?accounts=1&offset=1", "/jsz?accounts=1&limit=1",
     "/jsz?streams=1&limit=-1",
@@ -45,12 +70,26 @@ PATHS = [
     "/healthz?account=$G&stream=NO&details=1", "/healthz?account=$G&stream=A&consumer=x",
     "/healthz?account=$G&stream=A&consumer=x&details=1",
     "/healthz?stream=A", "/healthz?stream=A&details=1", "/healthz?consumer=x&details=1",
+    "/healthz?account=$G&stream=A&consumer=pull", "/healthz?account=$G&stream=A&consumer=pull&details=1",
+    "/healthz?account=$G&stream=A&consumer=short", "/healthz?account=$G&stream=A&consumer=memory",
+    "/healthz?account=$G&stream=B&consumer=x&js-server-only=1", "/healthz?account=$G&stream=NO&consumer=pull",
+    "/healthz?account=X&stream=A&consumer=pull", "/healthz?account=$G&consumer=pull",
+    "/healthz?stream=A&consumer=pull", "/healthz?account=$G&stream=A&consumer=",
+    "/healthz?account=$G&stream=A&consumer=a%20b",
+    "/healthz?js-enabled=1&account=$G&stream=A&consumer=x",
+    "/healthz?js-enabled-only=1&account=$G&stream=A&consumer=x",
+    "/healthz?js-server-only=1&account=$G&stream=A&consumer=x",
+    "/healthz?js-meta-only=1&account=$G&stream=A&consumer=x",
+    "/healthz?js-enabled-only=1&consumer=x", "/healthz?js-server-only=1&stream=A&consumer=x",
     "/healthz?js-enabled-only=1&account=$G&stream=NO", "/healthz?js-server-only=1&account=$G&stream=NO",
 ]  # fmt: skip
 #: Keys that nats-server does not have; in test_what_only_we_have.
 OURS = ("sync", "writer", "log", "sync_always")
 #: Values that differ from server to server.
-OWN_VALUES = ("server_id", "now", "created", "first_ts", "last_ts", "leader", "store_dir", "max_storage")
+OWN_VALUES = (
+    "server_id", "now", "created", "first_ts", "last_ts", "leader", "store_dir", "max_storage", "ts",
+    "last_active", "pause_remaining",
+)  # fmt: skip
 
 
 def request(port: int, subject: str, body: object, timeout_s: float = 5.0) -> dict:
@@ -63,6 +102,24 @@ def request(port: int, subject: str, body: object, timeout_s: float = 5.0) -> di
         while not (line := lines.readline()).startswith(b"MSG"):
             assert line, "closed without an answer"
         return json.loads(lines.read(int(line.split()[-1])))
+
+
+def take_messages(port: int) -> None:
+    """Two messages go out through consumer "pull", and the first of them is acknowledged."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        lines = sock.makefile("rb")
+
+        def answer() -> list[bytes]:
+            while not (line := lines.readline()).startswith((b"MSG", b"HMSG")):
+                assert line, "closed without an answer"
+            lines.read(int(line.split()[-1]) + 2)
+            return line.split()
+
+        sock.sendall(b'CONNECT {"verbose":false}\r\nSUB r 1\r\nSUB done 2\r\n')
+        sock.sendall(b"PUB $JS.API.CONSUMER.MSG.NEXT.A.pull r 1\r\n2\r\n")
+        replies = [answer()[3] for _ in range(2)]
+        sock.sendall(b"PUB %b done 4\r\n+ACK\r\n" % replies[0])
+        assert answer()[1] == b"done"
 
 
 def without_ours(value: object) -> object:
@@ -86,6 +143,7 @@ def ours(tmp_path_factory):
     broker = RunningBroker(directory, "-js", "-sd", str(directory / "store"), module="shardbroker")
     for subject, body in REQUESTS:
         request(broker.port, subject, body)
+    take_messages(broker.port)
     yield broker
     broker.kill()
 
@@ -100,8 +158,10 @@ def theirs(tmp_path_factory):
         try:
             path = directory / f"nats-server_{process.pid}.ports"
             ports = json.loads(wait_until(lambda: path.exists() and path.read_text()))
+            port = int(ports["nats"][0].rpartition(":")[2])
             for subject, body in REQUESTS:
-                request(int(ports["nats"][0].rpartition(":")[2]), subject, body)
+                request(port, subject, body)
+            take_messages(port)
             yield ports["monitoring"][0]
         finally:
             process.kill()
@@ -120,6 +180,12 @@ def test_page_is_as_nats_servers(ours, theirs, path: str) -> None:
     mine_page, other_page = (without_ours(json.loads(page[2])) for page in (mine, other))
     assert mine_page == other_page
     assert shape(mine_page) == shape(other_page)  # the order of keys too
+
+
+def test_consumers_of_memory_streams_are_healthy(ours) -> None:
+    """nats-server looks for directories on the disk, and finds none of these."""
+    assert ours.get("/healthz?account=$G&stream=B&consumer=memory") == (200, b'{"status":"ok"}')
+    assert ours.get("/healthz?account=$G&stream=B&consumer=pull")[0] == 404
 
 
 def test_varz_and_info_tell_of_jetstream(ours, theirs) -> None:
@@ -156,7 +222,8 @@ def test_shardz_tells_of_lanes_and_the_writer(ours) -> None:
         assert shard["lane_size"] == 32 << 20
         assert 0 <= shard["lane_unwritten"] <= shard["lane_fill"] < shard["lane_size"]
     assert (page["jetstream"]["streams"], page["jetstream"]["damaged"]) == (3, 0)
-    assert page["jetstream"]["api"]["total"] == 5
+    asked = sum(subject.startswith("$JS.API.") for subject, _ in REQUESTS)
+    assert page["jetstream"]["api"]["total"] == asked
     html = ours.get("/shardz?format=html")[1].decode()
     assert 'id="lanes"' in html and 'id="jetstream"' in html
 

@@ -150,6 +150,19 @@ def test_subjects() -> None:
     assert api_subjects.without_domain("$JS.hub2.API.INFO", "hub") is None
 
 
+def test_calls_of_our_own() -> None:
+    """They have a prefix of their own, and none of them is a call of nats-server."""
+    split = api_subjects.split
+    assert split("$SHARDBROKER.CONSUMER.EXPLAIN.S.c") == ("CONSUMER.EXPLAIN", ("S", "c"))
+    for subject in (
+        "$SHARDBROKER.CONSUMER.EXPLAIN.S",
+        "$SHARDBROKER.CONSUMER.EXPLAIN.S.c.d",
+        "$SHARDBROKER.STREAM.INFO.S",
+        "$JS.API.CONSUMER.EXPLAIN.S.c",
+    ):
+        assert split(subject) is None
+
+
 def test_silence(judge: Judge) -> None:
     """Who asks with a wrong number of tokens hears nothing."""
     for subject in ("$JS.API.INFO.x", "$JS.API.STREAM.INFO", "$JS.API.STREAM.INFO.a.b", "$JS.API.NOPE"):

@@ -1,15 +1,17 @@
-"""/jsz: streams, from the catalog and the log table. No worker is asked.
+"""/jsz: streams, from the catalog and the log table; their consumers are asked of the workers.
 
 Keys, order and odd values are nats-server's. What it does not have stands behind its keys: ``sync`` (when a
 publish is acknowledged, and how fast the disk is), ``writer`` (the process that writes), ``damaged`` (streams
-that could not be read) and ``faults`` (what keeps publishes from being acknowledged); in a stream ``log``.
-Consumers are counted; what asks for more about them is read, and finds none.
+that could not be read), ``faults`` (what keeps publishes from being acknowledged) and ``missing`` (consumers
+that are not on the page); in a stream ``log``. Consumers of the kind that nats-server calls direct, which
+read for mirrors and sources, do not exist here: what asks for them is read, and finds none.
 """
 
 import os
 import time
 
 from shardbroker.acceptor.catalog import LIVE, Entry
+from shardbroker.acceptor.monitor.consumer_details import ConsumerDetails, collect
 from shardbroker.acceptor.monitor.page import bool_argument, int_argument, json_page, timestamp
 from shardbroker.jetstream import api_types, js_limits
 from shardbroker.shm.worker_table import STATISTIC
@@ -35,6 +37,7 @@ class _Wanted:
         self.limit = limit if limit > 0 else _LIMIT_DEFAULT
         flags |= {name: bool_argument(request, name) for name in _FLAGS_AFTER}
         self.account = request.query.get("acc", "")
+        self.consumers = flags["consumers"]
         self.streams = flags["streams"] or flags["consumers"]
         self.accounts = flags["accounts"] or self.streams
         self.config = flags["config"]
@@ -45,7 +48,31 @@ def jsz(monitor, request, respond) -> None:
     wanted = _Wanted(request)
     broker = monitor.broker
     head = {"server_id": broker.server_id, "now": timestamp(time.time_ns())}
-    respond(json_page(_disabled(head) if broker.jetstream is None else _page(broker, head, wanted)))
+    if broker.jetstream is None:
+        respond(json_page(_disabled(head)))
+        return
+    owners = []
+    if wanted.consumers:
+        shown = _shown_accounts(broker, wanted)
+        owners = [
+            entry.owner
+            for entry, figures in _streams(broker)
+            if figures["consumers"] and entry.account in shown
+        ]
+    arguments = {"account": wanted.account, "config": wanted.config}
+
+    def answered(details: ConsumerDetails) -> None:
+        respond(json_page(_page(broker, head, wanted, details)))
+
+    collect(broker, owners, arguments, answered)
+
+
+def _shown_accounts(broker, wanted: _Wanted) -> list[str]:
+    """Names of the accounts that the page describes."""
+    names = _account_names(broker)
+    if wanted.account:
+        return [name for name in names if name == wanted.account]
+    return names[wanted.offset : wanted.offset + wanted.limit] if wanted.accounts else []
 
 
 def _disabled(head: dict) -> dict:
@@ -60,25 +87,25 @@ def _disabled(head: dict) -> dict:
     }
 
 
-def _page(broker, head: dict, wanted: _Wanted) -> dict:
+def _page(broker, head: dict, wanted: _Wanted, details: ConsumerDetails) -> dict:
     streams = _streams(broker)
-    accounts = _account_names(broker)
     page = {**usage(broker), **head, "config": configuration(broker), "limits": server_limits()}
     page["streams"] = len(streams)
     if wanted.raft and streams:
         page["streams_leader"] = len(streams)
-    page["consumers"] = sum(figures["consumers"] for _, figures in streams)
+    consumers = page["consumers"] = sum(figures["consumers"] for _, figures in streams)
+    if wanted.raft and consumers:
+        page["consumers_leader"] = consumers
     page["messages"] = sum(figures["messages"] for _, figures in streams)
     page["bytes"] = sum(figures["bytes"] for _, figures in streams)
-    shown = []
-    if wanted.account:
-        shown = [name for name in accounts if name == wanted.account]
-    elif wanted.accounts:
-        shown = accounts[wanted.offset : wanted.offset + wanted.limit]
+    shown = _shown_accounts(broker, wanted)
     if shown:
-        page["account_details"] = [_account(broker, name, streams, wanted) for name in shown]
-    page["total"] = len(accounts)
-    return page | _extensions(broker)
+        page["account_details"] = [_account(broker, name, streams, wanted, details) for name in shown]
+    page["total"] = len(_account_names(broker))
+    page |= _extensions(broker)
+    if details.missing:
+        page["missing"] = details.missing
+    return page
 
 
 def usage(broker) -> dict:
@@ -138,7 +165,13 @@ def _api(broker) -> dict[str, int]:
     return {"total": totals[STATISTIC["api_requests"]], "errors": totals[STATISTIC["api_errors"]]}
 
 
-def _account(broker, name: str, streams: list[tuple[Entry, dict[str, int]]], wanted: _Wanted) -> dict:
+def _account(
+    broker,
+    name: str,
+    streams: list[tuple[Entry, dict[str, int]]],
+    wanted: _Wanted,
+    details: ConsumerDetails,
+) -> dict:
     mine = sorted((each for each in streams if each[0].account == name), key=lambda each: each[0].name)
     sizes = _sizes(mine)
     detail = {
@@ -153,11 +186,11 @@ def _account(broker, name: str, streams: list[tuple[Entry, dict[str, int]]], wan
         "api": {"level": 0, **_api(broker)},
     }
     if wanted.streams and mine:
-        detail["stream_detail"] = [_stream(broker, *each, wanted) for each in mine]
+        detail["stream_detail"] = [_stream(broker, *each, wanted, details) for each in mine]
     return detail
 
 
-def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted) -> dict:
+def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted, details: ConsumerDetails) -> dict:
     detail = {
         "name": entry.name,
         "created": timestamp(entry.created),
@@ -176,6 +209,9 @@ def _stream(broker, entry: Entry, figures: dict[str, int], wanted: _Wanted) -> d
         subjects_count=figures["subjects"],
         deleted_count=figures["deleted"],
     )
+    consumers = details.by_stream.get((entry.account, entry.name))
+    if consumers:
+        detail["consumer_detail"] = consumers
     log = {"id": f"{entry.log_id:08x}", "worker": entry.owner}
     if entry.config.storage == "file":
         of_writer = broker.fabric.writer_row(entry.row)

@@ -264,6 +264,17 @@ SCRIPTS: list[JetStreamScript] = [
         api("CONSUMER.DELETE.S.p"),
     ),
     script(
+        "a deliver group that nobody has joined",
+        listen("to.here"),
+        *filled(3),
+        consumer("S", "p", deliver_subject="to.here", deliver_group="group"),
+        rest(0.1),
+        about("S", "p"),
+        pub("S.1", b"live"),
+        rest(0.1),
+        about("S", "p"),
+    ),
+    script(
         "heartbeats",
         listen("to.here"),
         *filled(2),
