@@ -29,4 +29,5 @@ cdef class StreamLog:
     cdef void choose_segment(self, uint64_t frame_size) noexcept
     cdef void stored(self, const FrameHead *head, uint64_t position) noexcept
     cdef void rewind(self) noexcept
+    cdef void take_back(self, uint64_t index, uint64_t position, uint32_t crc) noexcept
     cdef void roll(self) noexcept

@@ -58,7 +58,10 @@ cdef class StreamLog:
 
     cdef void roll(self) noexcept:
         """The next frame begins a new segment (the file of this one is not to be trusted any more)."""
-        if self.capacity:
+        if self.segment > self.position:  # that one was begun in flight as well: growth begins anew
+            self.segment = self.position
+            self.capacity = 0
+        elif self.capacity:
             self.capacity = max(self.position - self.segment, <uint64_t> 1)
 
     cdef FrameHead *seal(
@@ -103,3 +106,9 @@ cdef class StreamLog:
         self.position = self.durable_position
         self.previous_crc = self.durable_crc
         self.roll()
+
+    cdef void take_back(self, uint64_t index, uint64_t position, uint32_t crc) noexcept:
+        """Only frames up to this one are stored, contrary to what was said; rewind() goes on from there."""
+        self.durable_index = index
+        self.durable_position = position
+        self.durable_crc = crc

@@ -80,3 +80,4 @@ cdef class StreamState:
     cdef SegmentInfo *segment_of(self, uint64_t position) noexcept
     cdef int note_frame(self, uint64_t base, uint64_t capacity, uint64_t end, uint64_t index) noexcept
     cdef void drop_segment(self) noexcept
+    cdef uint64_t take_back(self, uint64_t position, uint64_t index) noexcept

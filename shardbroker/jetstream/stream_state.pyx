@@ -516,6 +516,30 @@ cdef class StreamState:
         self.segment_count -= 1
         memmove(self.segments, self.segments + 1, self.segment_count * sizeof(SegmentInfo))
 
+    cdef uint64_t take_back(self, uint64_t position, uint64_t index) noexcept:
+        """The log ends here, behind frame `index`: messages beyond are lost, with their sequences; how many."""
+        cdef uint64_t sequence = self.messages.last, count = 0
+        cdef MessageEntry *entry
+        cdef SegmentInfo *last
+        while sequence >= self.messages.first and sequence > 0:
+            entry = self.messages.get(sequence)
+            if entry != NULL:
+                if entry.position < position:
+                    break
+                self.remove_message(sequence)
+                count += 1
+            sequence -= 1
+        while self.segment_count:
+            last = &self.segments[self.segment_count - 1]
+            if last.base < position or last.live:
+                last.end = min(last.end, max(position, last.base))
+                break
+            self.segment_count -= 1
+        self.dedupe.forget_from(self.messages.last - count + 1)  # whoever sends it again, sends a new one
+        self.applied_index = index
+        self.lost += count
+        return count
+
     def log_bytes(self):
         """Bytes of frames in all segments."""
         cdef uint32_t i

@@ -178,6 +178,11 @@ cdef class WriteLoop:
             return STATUS_STORED  # a predecessor said so and died before it could move the lane's position
         status = log.take(record, &head, frame)
         if status != STATUS_WAITING:
+            if status == STATUS_REFUSED and log.tail.known:
+                # Its owner may count on frames that a failed sync behind them has taken back: say where it ends.
+                place.index = log.tail.index
+                place.position = log.tail.position
+                place.count = log.tail.crc
             return status
         self.frames += 1
         if not record.flags & LANE_NO_SYNC:

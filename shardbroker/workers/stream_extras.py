@@ -75,6 +75,12 @@ class Details:
             self._entry.hosted.account,
         )
 
+    def lose(self, first: int, last: int, reason: str) -> None:
+        """Messages that had been acknowledged are gone: tell the operator, and INFO."""
+        self.lost.append((first, last, reason))
+        name = self._entry.name
+        self._js.log.error(f"JetStream: stream {name}: lost sequences {first} to {last}: {reason}")
+
     def stop(self) -> None:
         """The stream is being removed."""
         self.sourcing.stop()

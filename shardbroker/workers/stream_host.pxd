@@ -48,6 +48,7 @@ cdef class StreamHost(StreamReads):
     cdef void commit_early(self) noexcept
     cdef void pause_remote(self, PublishView *view) noexcept
     cdef void refuse_full(self, Hosted hosted, PublishView *view) noexcept
+    cdef int take_back(self, Hosted hosted, LaneRecord *record) except -1
     cdef int fail_staged(self, Hosted hosted, uint32_t status) except -1
     cdef void note_figures(self, Hosted hosted) except *
     cdef void watch_lane(self) noexcept

@@ -18,7 +18,7 @@ publish is answered with error 10167 (STORAGE section 1).
 import os
 from collections import deque
 
-from libc.errno cimport EDQUOT, EINTR, ENOSPC, errno
+from libc.errno cimport EDQUOT, EINTR, EIO, ENOSPC, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -301,10 +301,7 @@ cdef class StreamHost(StreamReads):
                     self.tell_consumers(hosted, lane_body(record))
                     self.touch(hosted)
                 elif status == STATUS_REFUSED and not stream.failed:
-                    raise RuntimeError(
-                        f"stream '{stream.config.name}' does not agree with the stream-writer any more, as "
-                        "after a failed sync in the background: the worker ends, the next one reads it back"
-                    )
+                    self.take_back(hosted, record)
                 elif not stream.failed:
                     self.fail(hosted, status)
                 if stream.failed:
@@ -339,6 +336,24 @@ cdef class StreamHost(StreamReads):
         stream.log.cramped = status == STATUS_ERRNO + ENOSPC or status == STATUS_ERRNO + EDQUOT
         if stream.frames_in_flight:
             stream.failed = True
+
+    cdef int take_back(self, Hosted hosted, LaneRecord *record) except -1:
+        """A sync has failed behind frames that had been called stored: the writer says where the log ends now.
+
+        Nobody waited for them: they are changes of consumers, which are written down anew, and messages of a
+        stream that asks for no sync. Those are lost, as they would be with the power.
+        """
+        cdef Stream stream = hosted.stream
+        cdef uint64_t last = stream.state.messages.last, lost
+        if record.index >= stream.state.applied_index:
+            raise RuntimeError(f"stream '{stream.config.name}' does not agree with the stream-writer any more")
+        stream.log.take_back(record.index, record.position, <uint32_t> record.count)
+        lost = stream.state.take_back(record.position, record.index)
+        self.fail(hosted, STATUS_ERRNO + EIO)
+        if lost:
+            hosted.details.lose(last - lost + 1, last, "a sync failed behind their acknowledgement")
+        self.touch(hosted)
+        return 0
 
     cdef int fail_staged(self, Hosted hosted, uint32_t status) except -1:
         """Frames that have not left yet have sequences that will not come: answer their publishers."""

@@ -1,0 +1,121 @@
+"""A sync that fails behind frames nobody waited for: changes of consumers, and messages of `--sync interval`.
+
+The writer has said that they are stored, and takes them back. Their owner reads the stream back, in place: its
+worker lives on, with all its clients and other streams, and everything goes on when the disk does.
+"""
+
+import asyncio
+from pathlib import Path
+
+import nats
+import pytest
+from nats.js.api import ConsumerConfig
+from nats.js.errors import APIError
+
+from tests.support.broker_process import BrokerProcess, is_shardbroker
+from tests.system.disk_faults import Injected
+from tests.system.test_jetstream_disk import writer_pid
+
+pytestmark = pytest.mark.skipif(not is_shardbroker(), reason="only shardbroker has a stream-writer")
+
+COUNT = 300
+
+
+async def consume(pulling, count: int, seen: dict[int, int]) -> None:
+    """Take and acknowledge messages; how often each came goes into ``seen``."""
+    for _ in range(count // 10):
+        for message in await pulling.fetch(10, timeout=10):
+            sequence = message.metadata.sequence.stream
+            seen[sequence] = seen.get(sequence, 0) + 1
+            await message.ack()
+
+
+async def play(broker: BrokerProcess, directory: Path) -> None:
+    workers = broker.worker_pids()
+    client = await nats.connect(f"nats://{broker.host}:{broker.port}")
+    stream = client.jetstream(timeout=5)
+    await stream.add_stream(name="S", subjects=["s.>"])
+    for number in range(COUNT):
+        await stream.publish("s.x", b"%d" % number)
+    config = ConsumerConfig(durable_name="C", ack_wait=2)
+    pulling = await stream.pull_subscribe("s.>", "C", config=config)
+    seen: dict[int, int] = {}
+    await consume(pulling, 50, seen)
+    with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
+        await consume(pulling, 100, seen)
+        await asyncio.sleep(2)  # the changes of the consumer are synced behind it, once a second
+        for _ in range(5):
+            with pytest.raises(APIError):
+                await stream.publish("s.x", b"refused")
+            await asyncio.sleep(0.3)
+    for _ in range(100):
+        try:
+            await stream.publish("s.x", b"again")
+            break
+        except APIError:
+            await asyncio.sleep(0.1)
+    while len(seen) < COUNT:
+        await consume(pulling, 10, seen)
+    info = await stream.consumer_info("S", "C")
+    assert info.num_pending <= 1 and set(range(1, COUNT + 1)) <= set(seen)
+    assert broker.worker_pids() == workers, "a worker ended"
+    await client.close()
+
+
+def test_consumers_go_on(tmp_path: Path) -> None:
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path / "store") as broker:
+        asyncio.run(play(broker, tmp_path))
+
+
+async def publish_without_sync(broker: BrokerProcess, directory: Path) -> list[int]:
+    """Sequences acknowledged while no sync works, and one behind the failure."""
+    client = await nats.connect(f"nats://{broker.host}:{broker.port}")
+    stream = client.jetstream(timeout=5)
+    await stream.add_stream(name="S", subjects=["s.>"])
+    given = [(await stream.publish("s.x", b"synced")).seq for _ in range(20)]
+    await asyncio.sleep(2.5)
+    with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
+        given += [(await stream.publish("s.x", b"lost")).seq for _ in range(20)]
+        await asyncio.sleep(2.5)
+        with pytest.raises(APIError):
+            await stream.publish("s.x", b"refused")
+    for _ in range(100):
+        try:
+            given.append((await stream.publish("s.x", b"again")).seq)
+            break
+        except APIError:
+            await asyncio.sleep(0.1)
+    state = (await stream.stream_info("S")).state
+    assert state.messages == 21 and state.last_seq == given[-1]
+    await client.close()
+    return given
+
+
+async def read_all(broker: BrokerProcess) -> list[bytes]:
+    """Payloads in the stream."""
+    client = await nats.connect(f"nats://{broker.host}:{broker.port}")
+    stream = client.jetstream(timeout=5)
+    listening = await stream.subscribe("s.>", ordered_consumer=True)
+    found = [(await listening.next_msg(timeout=5)).data for _ in range(21)]
+    assert (await stream.publish("s.x", b"more")).seq > 41
+    await client.close()
+    return found
+
+
+def test_messages_that_nobody_synced_are_lost_and_their_sequences_are_not_given_again(tmp_path: Path) -> None:
+    options = {
+        "jetstream": "true",
+        "store_dir": tmp_path / "store",
+        "sync": "interval",
+        "sync_interval": "1s",
+    }
+    with BrokerProcess(workers=2, **options) as broker:
+        workers = broker.worker_pids()
+        given = asyncio.run(publish_without_sync(broker, tmp_path))
+        assert given == list(range(1, 42))
+        assert "lost sequences 21 to 40" in broker.log()
+        assert broker.worker_pids() == workers, "a worker ended"
+        expected = [b"synced"] * 20 + [b"again"]
+        broker.kill()
+    with BrokerProcess(workers=2, **options) as broker:
+        assert asyncio.run(read_all(broker)) == expected
