@@ -36,7 +36,7 @@ cdef inline uint8_t *write_padded(uint8_t *place, uint64_t value, uint32_t width
 
 
 cdef inline uint8_t *write_size_line(uint8_t *place, uint32_t header_size, uint32_t total) noexcept nogil:
-    """End the line of a MSG or, with headers, an HMSG: sizes in bytes and CRLF; gives the byte behind them."""
+    """End the line of a MSG or, with headers, an HMSG: sizes and CRLF; gives the byte behind them."""
     if header_size:
         place = write_digits(place, header_size)
         place[0] = 32

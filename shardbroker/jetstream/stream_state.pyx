@@ -517,7 +517,7 @@ cdef class StreamState:
         memmove(self.segments, self.segments + 1, self.segment_count * sizeof(SegmentInfo))
 
     cdef uint64_t take_back(self, uint64_t position, uint64_t index) noexcept:
-        """The log ends here, behind frame `index`: messages beyond are lost, with their sequences; how many."""
+        """The log ends here, behind frame `index`: messages beyond are lost; how many. Sequences go on."""
         cdef uint64_t sequence = self.messages.last, count = 0
         cdef MessageEntry *entry
         cdef SegmentInfo *last

@@ -179,7 +179,7 @@ cdef class WriteLoop:
         status = log.take(record, &head, frame)
         if status != STATUS_WAITING:
             if status == STATUS_REFUSED and log.tail.known:
-                # Its owner may count on frames that a failed sync behind them has taken back: say where it ends.
+                # Its owner may count on frames that a failed sync has taken back: say where it ends.
                 place.index = log.tail.index
                 place.position = log.tail.position
                 place.count = log.tail.crc

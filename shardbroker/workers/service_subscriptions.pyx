@@ -108,7 +108,7 @@ cdef class ServiceSubscriptions(ServiceOutput):
         return index
 
     def end_call_target(self, index):
-        """Forget a callable; its subscriptions are ended already. Routes of this turn may still point at it."""
+        """Forget a callable whose subscriptions are ended. Routes of this turn may still point at it."""
         self.targets.pop(index, None)
         self.ended_targets.append(self.call_targets.pop(index))
 

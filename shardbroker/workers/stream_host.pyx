@@ -338,7 +338,7 @@ cdef class StreamHost(StreamReads):
             stream.failed = True
 
     cdef int take_back(self, Hosted hosted, LaneRecord *record) except -1:
-        """A sync has failed behind frames that had been called stored: the writer says where the log ends now.
+        """A sync has failed behind frames that were called stored: the writer says where the log ends now.
 
         Nobody waited for them: they are changes of consumers, which are written down anew, and messages of a
         stream that asks for no sync. Those are lost, as they would be with the power.
@@ -346,7 +346,7 @@ cdef class StreamHost(StreamReads):
         cdef Stream stream = hosted.stream
         cdef uint64_t last = stream.state.messages.last, lost
         if record.index >= stream.state.applied_index:
-            raise RuntimeError(f"stream '{stream.config.name}' does not agree with the stream-writer any more")
+            raise RuntimeError(f"stream '{stream.config.name}' does not agree with the stream-writer")
         stream.log.take_back(record.index, record.position, <uint32_t> record.count)
         lost = stream.state.take_back(record.position, record.index)
         self.fail(hosted, STATUS_ERRNO + EIO)

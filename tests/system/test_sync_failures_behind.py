@@ -1,7 +1,7 @@
 """A sync that fails behind frames nobody waited for: changes of consumers, and messages of `--sync interval`.
 
-The writer has said that they are stored, and takes them back. Their owner reads the stream back, in place: its
-worker lives on, with all its clients and other streams, and everything goes on when the disk does.
+The writer has said that they are stored, and takes them back. Their owner does the same, in place: its worker
+lives on, with all its clients and other streams, and everything goes on when the disk does.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ async def read_all(broker: BrokerProcess) -> list[bytes]:
     return found
 
 
-def test_messages_that_nobody_synced_are_lost_and_their_sequences_are_not_given_again(tmp_path: Path) -> None:
+def test_unsynced_messages_are_lost_and_their_sequences_not_given_again(tmp_path: Path) -> None:
     options = {
         "jetstream": "true",
         "store_dir": tmp_path / "store",
