@@ -10,6 +10,8 @@ Records in a lane are another process's memory. The head of each is copied befor
 size is the one by which the lane's cursor moved.
 """
 
+from functools import partial
+
 from libc.errno cimport EIO, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -432,9 +434,9 @@ cdef class WriteLoop:
         try:
             content = body[: record.body_size]
             if record.kind == LANE_CREATE:
-                self.store.reserve.use_for(self.store.create_log, record.log_id, content)
+                self.store.reserve.use_for(partial(self.store.create_log, record.log_id, content))
             elif record.kind == LANE_METADATA:
-                self.store.reserve.use_for(self.store.write_metadata, record.log_id, content)
+                self.store.reserve.use_for(partial(self.store.write_metadata, record.log_id, content))
             elif record.kind == LANE_REMOVE:
                 self.remove(record)
             elif record.kind == LANE_INDEX:
