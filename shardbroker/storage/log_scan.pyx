@@ -446,8 +446,14 @@ cdef class LogScan:
         return 0
 
     cdef int settle_pending(self, const FrameHead *head) except -1:
-        """A new owner never finishes a batch; the same one writes nothing else with sequences in between."""
-        if head.term != self.pending[0].head.term or head.kind == FRAME_MESSAGES:
+        """A new owner never finishes a batch; the same one writes nothing else with sequences in between, and
+        begins another one with the same sequences when the end of this one failed or was cut off."""
+        cdef uint64_t last = last_sequence_of(&self.pending[self.pending_count - 1].head)
+        if (
+            head.term != self.pending[0].head.term
+            or head.kind == FRAME_MESSAGES
+            or (gives_sequences(head.kind) and head.first_sequence <= last)
+        ):
             self.note_batch("it has no commit")
             self.pending_count = 0
         return 0

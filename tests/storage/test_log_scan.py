@@ -97,6 +97,20 @@ def test_whole_batch_without_commit(tmp_path: Path, term: int) -> None:
     assert "batch" in result.notes[0] and sink.lost == []
 
 
+def test_a_batch_whose_end_was_cut_off_does_not_join_the_next_one(tmp_path: Path) -> None:
+    """Its owner lives, and has begun another one with the same sequences."""
+    builder = LogBuilder(tmp_path)
+    builder.messages([1, 2])
+    builder.messages([3, 4], codec.BATCH)
+    builder.sequence = 3
+    builder.messages([30], codec.BATCH)
+    builder.messages([40], codec.BATCH_COMMIT)
+    sink, result = scan(builder.finish())
+    found = [(record.sequence, len(record.payload)) for _k, _i, record, _p in sink.records]
+    assert found == [(1, 1), (2, 2), (3, 30), (4, 40)]
+    assert "batch" in result.notes[0] and sink.lost == []
+
+
 def test_leftover_of_another_log(tmp_path: Path) -> None:
     """A recycled file: frames of the log before lie behind the end."""
     other = LogBuilder(tmp_path / "other", log_id=LOG_ID + 1)
