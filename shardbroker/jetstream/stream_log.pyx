@@ -58,7 +58,10 @@ cdef class StreamLog:
 
     cdef void roll(self) noexcept:
         """The next frame begins a new segment (the file of this one is not to be trusted any more)."""
-        if self.capacity:
+        if self.segment > self.position:  # that one was begun in flight as well: growth begins anew
+            self.segment = self.position
+            self.capacity = 0
+        elif self.capacity:
             self.capacity = max(self.position - self.segment, <uint64_t> 1)
 
     cdef FrameHead *seal(

@@ -76,7 +76,16 @@ def test_every_world_keeps_its_promises(folder) -> None:
     seeds = seeds_asked_for()
     counts = play_all(seeds, folder, SOUND_DISK)
     if len(seeds) >= 100:
-        wanted = ("acks", "duplicates", "owner dies", "writer dies within", "power", "batch", "purge")
+        wanted = (
+            "acks",
+            "duplicates",
+            "owner dies",
+            "writer dies within",
+            "power",
+            "batch",
+            "purge",
+            "truncate",
+        )
         assert all(counts[name] > 0 for name in wanted), counts
 
 
