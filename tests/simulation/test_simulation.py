@@ -43,9 +43,9 @@ def folder():
         yield name
 
 
-def play(seed: int, folder: str, bugs=(), without=()) -> World:
+def play(seed: int, folder: str, bugs=(), without=(), style: str = "") -> World:
     """One world from begin to end. Raises Violation."""
-    world = World(seed, folder, bugs, without)
+    world = World(seed, folder, bugs, without, style)
     try:
         world.run()
     finally:
@@ -119,9 +119,10 @@ def test_a_seed_does_the_same_again(folder) -> None:
 )
 def test_planted_bugs_are_found(folder, bug: str) -> None:
     """A simulation that cannot fail is none."""
+    style = "batches" if bug == "term not raised" else ""  # what is left of a batch is all it can harm
     for seed in range(PLANTED_SEEDS):
         try:
-            play(seed, folder, (bug,), SOUND_DISK)
+            play(seed, folder, (bug,), SOUND_DISK, style)
         except (Violation, RuntimeError) as violation:  # the owner itself looks for unfenced records
             print(f"{bug}: seed {seed}: {violation}")
             return

@@ -102,9 +102,10 @@ class Owner:
 
 
 class World(WriterMoves, CutMoves):
-    """One seed. ``bugs``: names of planted ones; ``without``: moves that do not happen."""
+    """One seed. ``bugs``: names of planted ones; ``without``: moves that do not happen; ``style``: not by
+    the seed."""
 
-    def __init__(self, seed: int, folder: str, bugs=(), without=()):
+    def __init__(self, seed: int, folder: str, bugs=(), without=(), style: str = ""):
         self.chance = random.Random(seed)
         logged_disk._numbers = itertools.count(1)  # the same numbers of files in each run of a seed
         self.bugs = set(bugs)
@@ -114,7 +115,8 @@ class World(WriterMoves, CutMoves):
         self.now_ns = NOW_NS
         self.counts: dict[str, int] = {}
         streams = 12 if self.chance.random() < 0.1 else self.chance.randrange(1, 5)
-        self.style = self.chance.choice(("plain", "plain", "uniform", "batches"))
+        drawn = self.chance.choice(("plain", "plain", "uniform", "batches"))
+        self.style = style or drawn
         self.uniform = self.style == "uniform"
         self.owners = [
             Owner(worker, [n + 1 for n in range(streams) if n % WORKERS == worker])
