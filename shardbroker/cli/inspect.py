@@ -76,6 +76,9 @@ def inspect(arguments: list[str]) -> int:
     for log_id, directory in logs:
         report, files = open_log(log_id, directory)
         if options.log is None or options.log in names_of(report):
+            if os.path.lexists(os.path.join(path, layout.CUTS, layout.log_name(log_id))):
+                report.notes.append("not read: its end is being cut off, which the next start finishes")
+                files = []
             scan_log(report, log_id, directory, files, options.verify, bar)
             reports.append(report)
         bar.finish_log(size_of(directory))

@@ -18,7 +18,9 @@ from shardbroker.shm.append_lane cimport (
     LANE_FRAME,
     LANE_RECORD_SIZE,
     LANE_SYNC,
+    LANE_TRUNCATE,
     STATUS_ERRNO,
+    STATUS_REFUSED,
     STATUS_STORED,
     LaneProducer,
     LaneRecord,
@@ -61,6 +63,8 @@ cdef class OwnerFace:
         cdef Stream stream = self.streams[row]
         cdef StagedFrame *frame
         answers = []
+        if stream.cutting:
+            return answers if stream.frames_in_flight else self.fail_staged(stream, STATUS_ERRNO)
         while most is None or most > 0:
             frame = stream.stage.take()
             if frame == NULL:
@@ -103,7 +107,7 @@ cdef class OwnerFace:
         return 0
 
     def record(self, uint32_t kind, uint32_t log_id, uint32_t row, bytes body, *,
-               uint64_t segment=0, uint32_t term=0):
+               uint64_t segment=0, uint32_t term=0, uint64_t index=0):
         """Put a record into the lane that is no frame."""
         cdef LaneRecord *record = self.lane.claim(LANE_RECORD_SIZE + padded(len(body)))
         if record == NULL:
@@ -112,6 +116,7 @@ cdef class OwnerFace:
         record.log_id = log_id
         record.row = row
         record.segment = segment
+        record.index = index
         record.term = term
         record.body_size = <uint32_t> len(body)
         memcpy(lane_body(record), <const char *> body, len(body))
@@ -141,45 +146,76 @@ cdef class OwnerFace:
     cdef int finish_record(self, LaneRecord *record, list answers) except -1:
         cdef Stream stream = self.streams[record.row]
         cdef uint32_t status = record.status
+        cdef bint counts
         if record.kind == LANE_FRAME or record.kind == LANE_SYNC:
+            counts = stream.takes_effect(record.index)
             stream.frames_in_flight -= 1
-            if record.kind == LANE_FRAME and not stream.failed:
+            if record.kind == LANE_FRAME and counts:
                 if status == STATUS_STORED:
                     stream.apply_frame(lane_body(record), record.position, record.segment, record.capacity)
                 else:
                     answers += self.fail(stream, status)
-            if stream.failed:
+            if not counts:
                 status = status if status != STATUS_STORED else STATUS_ERRNO
-                if stream.frames_in_flight == 0:
-                    stream.failed = False
+            if stream.failed and stream.frames_in_flight == 0 and not stream.cutting:
+                stream.failed = False
+        elif record.kind == LANE_TRUNCATE:
+            stream.frames_in_flight -= 1
+            answers += self.finish_cut(stream, record)
         answers += [(status, entry) for entry in entries_of(lane_trailer(record), record.trailer_size)]
         return 0
 
     cdef list fail(self, Stream stream, uint32_t status):
         """The first frame that is not stored: drop everything behind what is."""
+        answers = self.fail_staged(stream, status)
+        stream.drop_overlay()
+        stream.failed = stream.frames_in_flight > 0
+        return answers
+
+    cdef list fail_staged(self, Stream stream, uint32_t status):
+        """Drop what is staged: [(status, entry)]."""
         cdef StagedFrame *frame
         answers = []
         while True:
             frame = stream.stage.take()
             if frame == NULL:
-                break
+                return answers
             answers += [(status, entry) for entry in entries_of(frame.trailer, frame.trailer_size)]
             stream.stage.give_back(frame)
-        stream.drop_overlay()
-        stream.failed = stream.frames_in_flight > 0
+
+    def truncate_suffix(self, uint32_t row, uint64_t index):
+        """Ask for a cut behind frame `index`: [(status, entry)] of what was staged. Raises StorageError."""
+        cdef Stream stream = self.streams[row]
+        stream.check_cut(index)
+        self.record(LANE_TRUNCATE, stream.log.log_id, row, b"", term=stream.log.term, index=index)
+        stream.frames_in_flight += 1
+        stream.begin_cut(index)
+        return self.fail_staged(stream, STATUS_ERRNO)
+
+    cdef list finish_cut(self, Stream stream, LaneRecord *record):
+        """The writer has cut the log; or has not, then the stream stays closed until it has."""
+        answers = []
+        if record.status == STATUS_STORED or (
+            record.status == STATUS_REFUSED and stream.cut_index < record.index
+        ):
+            answers = self.fail_staged(stream, STATUS_ERRNO)
+            stream.end_cut()
+        elif record.status < STATUS_ERRNO:
+            raise RuntimeError("the stream does not agree with the stream-writer any more")
         return answers
 
     def answer_predecessor(self):
         """[(status, entry)] of what a dead owner of this lane still owes; all of it is processed."""
         cdef LaneRecord *record
+        cdef uint32_t status
+        cdef list cuts = self.lane.cuts_before(self.inherited)
         answers = []
         while self.lane.answered < self.inherited:
             record = self.lane.next_processed()
             if record == NULL:
                 raise RuntimeError("the predecessor's records are not stored")
-            answers += [
-                (record.status, entry) for entry in entries_of(lane_trailer(record), record.trailer_size)
-            ]
+            status = STATUS_ERRNO if cuts and self.lane.is_cut_off(record, cuts) else record.status
+            answers += [(status, entry) for entry in entries_of(lane_trailer(record), record.trailer_size)]
             self.lane.release(record)
         return answers
 

@@ -95,13 +95,14 @@ cdef class StateSink(LogSink):
             self.erased = {
                 sequence for sequence in self.erased if not 0 <= sequence - runs[2 * i] < runs[2 * i + 1]
             }
-        self.state.lost = sum(last - first + 1 for first, last, _ in self.losses if last >= first > 0)
+        self.count_losses()
         return 0
+
+    def count_losses(self):
+        self.state.lost = sum([last - first + 1 for first, last, _ in self.losses if last >= first > 0])
 
     cdef int on_lost(self, uint64_t first_sequence, uint64_t last_sequence, object reason) except -1:
         self.losses.append((first_sequence, last_sequence, reason))
-        if last_sequence >= first_sequence and first_sequence:
-            self.state.lost += last_sequence - first_sequence + 1
         return 0
 
     cdef int on_progress(self, uint64_t bytes_done) except -1:
@@ -114,12 +115,18 @@ cdef class StateSink(LogSink):
             raise MemoryError("no memory for a segment's figures")
 
     def finish(self, uint64_t last_sequence, uint64_t end_position):
-        """The scan is done: sequences up to `last_sequence` were given; the log ends at `end_position`."""
+        """The scan is done: sequences up to `last_sequence` may have been given; the log ends at
+        `end_position`. A loss without a known end goes up to there."""
         for sequence in sorted(self.erased):
             # Zeros, and nobody has deleted it: the disk did that.
             if self.state.messages.get(sequence) != NULL:
                 self.state.remove_message(sequence)
                 self.on_lost(sequence, sequence, "the record was overwritten with zeros")
+        self.losses = [
+            (first, last_sequence if last == 0 and 0 < first <= last_sequence else last, reason)
+            for first, last, reason in self.losses
+        ]
+        self.count_losses()
         self.state.replaying = False
         self.state.messages.skip_to(last_sequence)
         if self.state.segment_count:

@@ -21,6 +21,8 @@ cdef class Stream(StreamStaging):
         readonly uint64_t frames_in_flight  # lane records of this stream without an answer yet
         public bint failed  # a frame failed: those behind it fail, too, until none is in flight
         readonly bint closing  # it is being removed
+        readonly bint cutting  # the end of its log is being cut off: publishes hear an error until it is
+        readonly uint64_t cut_index  # then: the last frame that counts
         bint sealed
         bint plain  # nothing but size and limits to check for a message without headers
         object transform  # of subjects, or None
@@ -33,6 +35,7 @@ cdef class Stream(StreamStaging):
     cdef object publish_ordinary(self, Proposal *proposal, PublishHeaders *headers)
     cdef bint publish_with_id(self, Proposal *proposal, PublishHeaders *headers) noexcept
     cdef uint32_t write_ack(self, uint8_t *place, uint16_t kind, uint64_t sequence) noexcept
+    cdef bint takes_effect(self, uint64_t index) noexcept
     cdef int apply_frame(
         self, const uint8_t *frame, uint64_t position, uint64_t segment, uint64_t capacity
     ) except -1

@@ -3,7 +3,7 @@
 What is given out and not committed yet is an overlay on the applied state: the last sequence, the message
 ids, the last sequence of each subject and the amounts. Every answer, also an error, is owed in the frame that
 is open when it is found (frame_stage), so that no answer leaves before what it depends on is stored. If a
-frame fails, the overlay is dropped with everything in flight.
+frame fails, the overlay is dropped with everything in flight; so it is when the end of the log is cut off.
 
 What is refused, and in which order it is looked at, is in publish_checks; how records are built and staged,
 in stream_staging. The path of a message without headers, or with Nats-Msg-Id alone, makes no Python object.
@@ -43,6 +43,7 @@ from shardbroker.storage.frame cimport (
     RecordHead,
 )
 
+from shardbroker.errors import StorageError
 from shardbroker.jetstream import api_errors, header_block
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.special_publish import SpecialPublish
@@ -392,6 +393,8 @@ cdef class Stream(StreamStaging):
         To be called when the first failure is seen; until `frames_in_flight` is 0 the stream stays `failed`.
         """
         self.failed = self.frames_in_flight != 0
+        if self.cutting:
+            self.cut_index = self.log.durable_index  # what failed lies before the cut
         self.last_sequence = self.state.messages.last
         self.pending_messages = self.pending_bytes = 0
         self.state.subjects.reset_pending()
@@ -402,3 +405,40 @@ cdef class Stream(StreamStaging):
         self.floor = 0
         self.log.rewind()
         self.special.forget(self)
+
+    # --- cutting the end of the log off -----------------------------------------------------------------
+
+    def check_cut(self, uint64_t index):
+        """Whether the log may be cut behind frame `index` now. Raises StorageError if not, saying why."""
+        cdef uint64_t end = self.cut_index if self.cutting else self.log.index
+        if self.cutting and self.frames_in_flight:
+            raise StorageError(f"stream '{self.config.name}': its log is being cut already")
+        if index < self.log.durable_index:
+            raise StorageError(
+                f"stream '{self.config.name}': its log is committed up to frame {self.log.durable_index} "
+                f"and is not cut behind frame {index}"
+            )
+        if index > end:
+            raise StorageError(
+                f"stream '{self.config.name}': its log ends with frame {end} "
+                f"and cannot be cut behind frame {index}"
+            )
+
+    def begin_cut(self, uint64_t index):
+        """The writer was asked to cut the log behind frame `index`: what is behind it does not count any
+        more, stored or not, and no publish is accepted before `end_cut`.
+
+        What is staged is dropped by the caller; what is applied stays, for nothing is applied before it is
+        committed.
+        """
+        self.cutting = self.failed = True
+        self.cut_index = index
+
+    cdef bint takes_effect(self, uint64_t index) noexcept:
+        """Whether a frame takes effect when it is stored: none does behind a failed one, or behind a cut."""
+        return index <= self.cut_index if self.cutting else not self.failed
+
+    def end_cut(self):
+        """It is cut, and all that was in flight is answered: the log goes on behind what is applied."""
+        self.cutting = False
+        self.drop_overlay()

@@ -29,9 +29,12 @@ cdef enum:
     LANE_ERASE = 6  # overwrite `count` bytes at `position` in `segment` with zeros
     LANE_INDEX = 7  # body: the sealed index of `segment`; may be lost
     LANE_SYNC = 8  # no body: processed when everything before it is durable
+    LANE_TRUNCATE = 9  # no body: the log ends behind frame `index`, durably; what was behind it is gone
 
     # LaneRecord.flags
     LANE_NO_SYNC = 1  # may be acknowledged from the page cache (sync: interval)
+    LANE_END_TOLD = 2  # the writer's, of a refused frame: the log ends behind frame `count` at `position`,
+    # whose head_crc is in `segment`
 
     # LaneRecord.status
     STATUS_WAITING = 0
@@ -97,6 +100,7 @@ cdef class LaneProducer:
     cdef void release(self, LaneRecord *record) noexcept
     cdef void show_released(self) noexcept
     cdef uint64_t room(self) noexcept
+    cdef bint is_cut_off(self, LaneRecord *record, list cuts) noexcept
 
 @cython.final
 cdef class LaneConsumer:

@@ -95,6 +95,29 @@ cdef class LaneProducer:
             self.released = self.answered
             store_release_u64(self.released_cell, self.released)
 
+    def cuts_before(self, uint64_t end):
+        """The cuts in the lane from `answered` to `end`: (lane position, log id, index of the last frame)."""
+        cdef uint64_t at = self.answered
+        cdef LaneRecord *record
+        found = []
+        while at < end:
+            record = <LaneRecord *> (self.data + (at & self.mask_offset))
+            if record.size < LANE_RECORD_SIZE:
+                break
+            if record.kind == LANE_TRUNCATE:
+                found.append((at, record.log_id, record.index))
+            at += record.size
+        return found
+
+    cdef bint is_cut_off(self, LaneRecord *record, list cuts) noexcept:
+        """Whether one of these cuts, which lies behind this oldest record, takes its frame away."""
+        if record.kind != LANE_FRAME and record.kind != LANE_SYNC:
+            return False
+        for at, log_id, index in cuts:
+            if at > self.answered and log_id == record.log_id and index < record.index:
+                return True
+        return False
+
     def figures(self):
         """(head, processed, released) positions, for monitoring and tests."""
         return self.position, load_acquire_u64(self.processed_cell), self.released

@@ -53,7 +53,8 @@ one consumer. A record stays in place until its owner has answered for it, so a 
     +0      written by the stream-writer: log id u32, term u32, durable index u64, durable position u64,
             crc of the last durable frame u32, errno of the last failure u32, syncs u64, frames u64,
             bytes u64, stored index u64 (taken from the owner; after `durable` it is only in the page cache)
-    +64     written by the owner, named in LOG_FIGURES: what LIST, INFO and /jsz show
+    +64     written by the owner, named in LOG_FIGURES: what LIST, INFO and /jsz show; and how far the log is
+            committed, below which the stream-writer cuts nothing off
 
 Checklist: change anything here -> raise LAYOUT_VERSION, and change shm/offsets.pxd in the same commit (a
 test compares the two).
@@ -62,7 +63,7 @@ test compares the two).
 from shardbroker import limits
 
 MAGIC = 0x64726F626B726273  # b"sbrkbord" little-endian
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 CACHE_LINE = 64
 PAGE = 4096
 
@@ -179,7 +180,9 @@ LOG_FIGURES = (
     "log_bytes",
     "lost",
     "log_start",
+    "committed_index",
 )
+LOG_COMMITTED_INDEX = LOG_FIGURES_START + 8 * LOG_FIGURES.index("committed_index")
 
 # --- connection table -----------------------------------------------------------------------------------
 CONNECTIONS_ROW_COUNT = 0

@@ -149,6 +149,7 @@ def replace_file(disk: Disk, directory: str, name: str, data: bytes) -> None:
     temporary = f"{directory}/{name}.new"
     if disk.exists(temporary):
         disk.unlink(temporary)
+        disk.sync_directory(directory)  # or the rename may be durable for the old one only
     fd = disk.create(temporary)
     try:
         write_all(disk, fd, data, 0)

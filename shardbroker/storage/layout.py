@@ -15,6 +15,7 @@
                 <base>.seg.new      a segment that is being made; worthless after a crash
             <log id>.new/           a log that is being made; worthless after a crash
             <log id>.dead/          a log that is being removed
+        cuts/<log id>               the mark of a cut that is not finished (storage/log_cut.py)
         pool/<log id>-<base>        large dead segments, for use by another log
         journal/a  journal/b        frames of many logs, synced once for all of them
 
@@ -31,6 +32,7 @@ RESERVE_FILE = "reserve"
 TERM_SLOTS = ("term.a", "term.b")
 CONFIG_SLOTS = ("config.a", "config.b")
 LOGS = "logs"
+CUTS = "cuts"
 POOL = "pool"
 JOURNAL = "journal"
 JOURNAL_FILES = ("a", "b")

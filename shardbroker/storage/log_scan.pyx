@@ -120,6 +120,12 @@ cdef class LogScan:
                 continue
             self.enter(number)
             offset = SEGMENT_HEAD_SIZE
+            if self.window.size < SEGMENT_HEAD_SIZE:
+                # Its head was durable before it had its name, so no crash leaves this: what it held is lost.
+                self.notes.append(f"{self.segments[number].path}: nothing of it can be read")
+                self.open_gap(offset)
+                self.leave()
+                continue
             if self.use_indexes and self.take_index():
                 continue
             if self.scan_segment(&offset) == LOG_ENDS:
@@ -447,8 +453,14 @@ cdef class LogScan:
         return 0
 
     cdef int settle_pending(self, const FrameHead *head) except -1:
-        """A new owner never finishes a batch; the same one writes nothing else with sequences in between."""
-        if head.term != self.pending[0].head.term or head.kind == FRAME_MESSAGES:
+        """A new owner never finishes a batch; the same one writes nothing else with sequences in between, and
+        begins another one with the same sequences when the end of this one failed or was cut off."""
+        cdef uint64_t last = last_sequence_of(&self.pending[self.pending_count - 1].head)
+        if (
+            head.term != self.pending[0].head.term
+            or head.kind == FRAME_MESSAGES
+            or (gives_sequences(head.kind) and head.first_sequence <= last)
+        ):
             self.note_batch("it has no commit")
             self.pending_count = 0
         return 0
@@ -496,7 +508,8 @@ cdef class LogScan:
             self.tell_lost(self.last_sequence + 1, 0, self.gap_reason or "the end of the log is gone")
             self.chain.last_index = max(self.chain.last_index, self.search.known_durable)
             if segment is not None:
-                end = max(end, self.base + <uint64_t> segment.capacity)
+                # A file with nothing in it has a name that cannot be used again.
+                end = max(end, self.base + max(<uint64_t> segment.capacity, <uint64_t> FRAME_HEAD_SIZE))
         if self.make_durable and segment is not None:
             self.window.make_durable(segment.path, self.notes)
         if self.pending_count:

@@ -1,13 +1,16 @@
 """Room kept back for the day the disk is full: what frees room, and configuration, must get through then.
 
-It is a file of zeros. Whoever is refused for lack of room gives it away and tries again; it is made anew when
-there is room for it.
+It is a file of zeros. Whoever is refused for lack of room gives it away and tries again at once; it is made
+anew when there is room for it.
 """
 
 import errno
 from collections.abc import Callable
+from typing import TypeVar
 
 from shardbroker.storage.disk import Disk
+
+Result = TypeVar("Result")
 
 #: Bytes kept back: some hundred configurations, or segments with nothing but deletes.
 SIZE = 4 << 20
@@ -46,12 +49,19 @@ class Reserve:
         if self._disk.exists(self._path):
             self._disk.unlink(self._path)
 
-    def use_for(self, action: Callable[[int, bytes], None], log_id: int, content: bytes) -> None:
-        """Do what must work on a full disk too. Raises OSError."""
+    def use_for(self, action: Callable[[], Result]) -> Result:
+        """Do what must work on a full disk too, with the reserve's room if there is no other; its result.
+
+        The room is held again afterwards as far as there is any: between the action and the next one that
+        needs it nothing else may take it. Raises OSError as the action does.
+        """
         try:
-            action(log_id, content)
+            return action()
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            self.give()
-            action(log_id, content)
+        self.give()
+        try:
+            return action()
+        finally:
+            self.take()

@@ -6,6 +6,7 @@ agrees stays. Whatever is found is a note for the operator, never an error.
 """
 
 import os
+import stat
 from dataclasses import dataclass
 
 from shardbroker.storage import segment_head
@@ -22,15 +23,20 @@ class SegmentFile:
 
 
 def read_head(path: str) -> tuple[segment_head.SegmentHead | None, int]:
-    """(head or None, bytes of the file)."""
+    """(head or None, bytes of the file); 0 bytes for what is no file, or a link to one."""
+    size = 0
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return segment_head.decode(file.read(segment_head.SIZE)), size
-    except segment_head.DamagedHead:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None, 0
+            size = status.st_size
+            return segment_head.decode(os.pread(fd, segment_head.SIZE, 0)), size
+        finally:
+            os.close(fd)
+    except (segment_head.DamagedHead, OSError):
         return None, size
-    except OSError:
-        return None, 0
 
 
 def sync_names(path: str) -> None:

@@ -2,8 +2,8 @@
 
 Plain preads into a buffer that fits the processor's cache, and no mapping of the file: a bad sector under a
 mapping is a signal, under a pread it is an error code. Sectors that cannot be read are seen as zeros, which
-is never a frame and never a record: what lay there is then lost and told like any other damage. A file that
-cannot be opened is one of size zero, for the same reason.
+is never a frame and never a record: what lay there is then lost and told like any other damage. What cannot
+be opened, or is no file, is one of size zero, for the same reason.
 """
 
 from libc.errno cimport EINTR, errno
@@ -12,6 +12,7 @@ from libc.string cimport memset
 from posix.unistd cimport pread
 
 import os
+import stat
 
 from shardbroker.storage.segment_list import sync_names
 
@@ -50,12 +51,16 @@ cdef class SegmentWindow:
             free(self.buffer)
 
     cdef int open(self, str path) except -1:
-        """Begin with another file. A missing file is an empty one."""
+        """Begin with another file. One that is missing, or is a folder or a link, is an empty one."""
         self.close()
         self.size = self.start = self.filled = 0
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            self.size = os.fstat(self.descriptor).st_size
+            status = os.fstat(self.descriptor)
+            if stat.S_ISREG(status.st_mode):
+                self.size = status.st_size
+            else:
+                self.close()
         except OSError:
             self.size = 0
         return 0

@@ -12,7 +12,7 @@ import os
 import re
 
 from shardbroker.errors import StartError
-from shardbroker.storage import layout, metadata, segment_head
+from shardbroker.storage import layout, log_cut, metadata, segment_head
 from shardbroker.storage.disk import Disk, read_all, read_file, replace_file, write_all
 from shardbroker.storage.reserve import Reserve
 from shardbroker.storage.segment_head import DamagedHead, SegmentHead
@@ -39,6 +39,7 @@ class Store:
         self.disk = disk
         self.path = f"{os.path.abspath(store_dir)}/{layout.STORE_DIRECTORY}"
         self.logs_path = f"{self.path}/{layout.LOGS}"
+        self.cuts_path = f"{self.path}/{layout.CUTS}"
         self.pool_path = f"{self.path}/{layout.POOL}"
         self.journal_path = f"{self.path}/{layout.JOURNAL}"
         self.term = 0
@@ -51,6 +52,8 @@ class Store:
         self._was_clean = False
         #: Directories of logs whose names are durable since this process looks after them.
         self._synced: set[str] = set()
+        #: Log id -> index of logs whose end should be cut off behind that frame, and could not be.
+        self.unfinished_cuts: dict[int, int] = {}
         #: Directories of removed logs, still to be unlinked.
         self._dead: list[str] = []
         self._generations: dict[str, tuple[int, int]] = {}  # directory -> generation and place of its slot
@@ -77,7 +80,7 @@ class Store:
         self._directory(self.path)
         self._take_lock()
         self._check_format()
-        for path in (self.logs_path, self.pool_path, self.journal_path):
+        for path in (self.logs_path, self.cuts_path, self.pool_path, self.journal_path):
             self._directory(path)
         self.disk.sync_directory(self.path)
         # A process that was killed may have left names that only the page cache has: from here on they count.
@@ -90,6 +93,7 @@ class Store:
         self._pool = [f"{self.pool_path}/{name}" for name in self.disk.list(self.pool_path)]
         self._read_term()
         self._drop_unfinished()
+        log_cut.finish_cuts(self)
 
     def _refuse_foreign(self) -> None:
         """nats-server uses the same directory, one below it for each account: two servers in one store would
@@ -239,6 +243,11 @@ class Store:
         self.disk.rename(making, path)
         self.disk.sync_directory(self.logs_path)
 
+    def cut_log(self, log_id: int, index: int, position: int) -> None:
+        """Let the log end behind frame ``index``, at log position ``position``: see storage/log_cut.py."""
+        log_cut.cut_log(self, log_id, index, position)
+        self.unfinished_cuts.pop(log_id, None)
+
     def write_metadata(self, log_id: int, body: bytes) -> None:
         """Durable when it returns. Raises OSError."""
         self._write_slot(self.log_path(log_id), layout.CONFIG_SLOTS, body)
@@ -308,6 +317,8 @@ class Store:
                 damage.append("the metadata is no text")
             if slots.damage:
                 self.warnings.append(f"log {log_id:08x}: {', '.join(slots.damage)}; the other slot is used")
+        if log_id in self.unfinished_cuts:
+            damage.append(f"its cut behind frame {self.unfinished_cuts[log_id]} could not be finished")
         segments = []
         for name in self.disk.list(path):
             if name.endswith(layout.NEW):

@@ -5,7 +5,8 @@ have none behind them, so the writer puts down how far an idle log is. Without i
 pass for what a power failure cuts off, and be told to nobody.
 
 The file holds two records, written in turn and not synced: the claim is true already when it is written, and
-an older one that a power failure leaves is true as well.
+an older one that a power failure leaves is true as well. Only when the end of the log is cut off the claims
+are lowered, both, and synced.
 
     record: magic u32, crc u32 of the rest, index u64; at 0 and at 512, for a sector is written whole
 """
@@ -37,10 +38,29 @@ def write_watermark(disk: Disk, directory: str, index: int) -> None:
     fd = disk.create(path) if data is None else disk.open(path)
     try:
         place = min(_PLACES, key=lambda place: _index(data or b"", place))
-        rest = struct.pack("<Q", index)
-        write_all(disk, fd, struct.pack("<II", _MAGIC, checksum(rest)) + rest, place)
+        write_all(disk, fd, _record(index), place)
     finally:
         disk.close(fd)
+
+
+def lower_watermark(disk: Disk, directory: str, index: int) -> None:
+    """Claim nothing above ``index`` any more, durably: what is behind it is cut off. Raises OSError."""
+    path = f"{directory}/{FILE}"
+    data = read_file(disk, path)
+    if data is None or max(_index(data, place) for place in _PLACES) <= index:
+        return
+    fd = disk.open(path)
+    try:
+        for place in _PLACES:
+            write_all(disk, fd, _record(index), place)
+        disk.fdatasync(fd)
+    finally:
+        disk.close(fd)
+
+
+def _record(index: int) -> bytes:
+    rest = struct.pack("<Q", index)
+    return struct.pack("<II", _MAGIC, checksum(rest)) + rest
 
 
 def _index(data: bytes, place: int) -> int:

@@ -18,6 +18,8 @@ MATTERS_MAX = 256
 FAULTS_SHOWN = 20
 #: Bytes that must have become free since the disk was full, so that it counts as not full.
 ROOM_SIZE = 1 << 20
+#: Matters that an owner has caused, not the disk.
+_OF_OWNERS = ("record", "cut")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -37,7 +39,8 @@ class Faults:
 
     def tell(self, what: str, number: int, error: int) -> None:
         """``what`` failed with errno ``error``: "log" (``number``: its id), "journal", or of the worker
-        ``number`` its "lane", a "record" in it, or the "term" after its end."""
+        ``number`` its "lane", a "record" in it, or the "term" after its end. "cut": of the log ``number``
+        an owner wanted more cut off than may be."""
         if what == "lane":
             self._send(LaneBroken(number))
             return
@@ -61,7 +64,8 @@ class Faults:
     def current(self) -> list[str]:
         """What is wrong at the disk now, in words; what a worker did wrong is not meant."""
         full = ["the disk is full, publishes are refused"] if self._is_full else []
-        return full + [_words(*matter) for matter in self._counts if matter[0] != "record"][:FAULTS_SHOWN]
+        of_disk = [matter for matter in self._counts if matter[0] not in _OF_OWNERS]
+        return full + [_words(*matter) for matter in of_disk[:FAULTS_SHOWN]]
 
     def look(self, now: float) -> None:
         """From time to time: whether the disk has room again, and what went on failing."""
@@ -86,4 +90,6 @@ def _words(what: str, number: int, error: int) -> str:
         return f"the journal failed and is not used any more: {os.strerror(error)}"
     if what == "term":
         return f"the term could not be raised after the end of worker {number}: {os.strerror(error)}"
+    if what == "cut":
+        return f"log {number:08x} was to be cut where it must not be: refused"
     return f"worker {number} sent a record that fails its checks"

@@ -46,3 +46,4 @@ cdef class JournalWriter:
     cdef int write_batch(self) noexcept
     cdef bint make_room(self, uint64_t size) noexcept
     cdef void cover(self, LogFile log) noexcept
+    cdef bint holds(self, LogFile log) noexcept

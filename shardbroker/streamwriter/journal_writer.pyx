@@ -173,6 +173,10 @@ cdef class JournalWriter:
         log.journal_round = self.round
         self.covered[log.log_id] = log
 
+    cdef bint holds(self, LogFile log) noexcept:
+        """Whether a replay may find something of this log: a file with it was not begun anew since."""
+        return log.journal_round != 0 and log.journal_round + 1 >= self.round
+
     def descriptors(self):
         """(log, copy of its descriptor) of the logs whose only safe copy is the file that is full now."""
         cdef LogFile log
@@ -218,8 +222,8 @@ cdef class JournalWriter:
         """A replay must not bring back what was erased. Raises OSError."""
         cdef EntryHead entry = EntryHead(log.log_id, ENTRY_ERASE, size, segment, position, 0)
         cdef int error = EIO
-        if log.journal_round == 0 or log.journal_round + 1 < self.round:
-            return  # what it held has been overwritten
+        if not self.holds(log):
+            return
         if self.make_room(sizeof(BatchHead) + sizeof(EntryHead)) and self.add(entry, NULL):
             error = self.commit()
             if error == 0:
@@ -227,12 +231,22 @@ cdef class JournalWriter:
                 return
         raise OSError(error, "the journal holds what is to be erased")
 
+    def empty(self):
+        """All logs are synced: nothing that it holds is to be replayed. Raises OSError."""
+        if not self.usable:
+            raise OSError(EIO, "the journal has failed and is kept as it is")
+        if self.journal.fds:
+            self.journal.round = max(self.journal.round, self.round)
+            self.journal.empty()
+            self.covered = {}
+            self.round = self.journal.round
+            self.offset = self.journal.size  # the next batch begins a file
+
     def close(self):
         """All logs are synced: nothing is to be replayed at the next start."""
         self.settle(True)
-        if self.usable and self.journal.fds:
-            self.journal.round = max(self.journal.round, self.round)
-            self.journal.empty()
+        if self.usable:
+            self.empty()
         self.journal.close()
 
 

@@ -46,6 +46,8 @@ cdef class LogFile:
     cdef uint64_t marked  # the watermark that was put down (storage/watermark.py)
     cdef uint64_t touched_ns  # monotonic, of the last cycle that had it
     cdef bint removed  # the log is gone: its row is another's
+    cdef bint half_cut  # a cut of its end has failed on the way: nothing may be appended
+    cdef uint64_t cut_index  # then: behind which frame
     cdef int error  # errno that failed this cycle for the log; 0: none
     cdef uint64_t new_frames  # of this cycle, for the figures
     cdef uint64_t new_bytes
@@ -63,3 +65,5 @@ cdef class LogFile:
     cdef bint add_part(self, uint8_t *frame, uint64_t size, uint64_t offset) noexcept
     cdef object create_segment(self, const LaneRecord *record, const FrameHead *head)
     cdef void close_segment(self) noexcept
+    cdef int check_truncate(self, uint64_t index, uint64_t committed, uint32_t term) except -1
+    cdef int truncate(self, uint64_t index, uint32_t term) except -1

@@ -5,9 +5,13 @@ Three tails say how far the log is: with this cycle, before it, and durably. A w
 back to where the cycle began; a failed sync takes it back to what is durable, and the segment is used no
 more, for the kernel may have dropped the pages and call them clean. The owner starts again behind the durable
 frame; everything that it had in flight finds a gap in the index and is refused.
+
+`truncate` takes the log back further, on purpose: behind a frame that the owner names, whatever was durable
+behind it. How that is made safe is told in storage/log_cut.py.
 """
 
 import errno as errors
+from functools import partial
 
 from cpython.exc cimport PyErr_Clear
 from libc.errno cimport EIO, ENOMEM, ENOSPC
@@ -34,6 +38,8 @@ from shardbroker.storage.frame cimport (
 )
 from shardbroker.streamwriter.file_calls cimport FileCalls
 
+from shardbroker.errors import StorageError
+from shardbroker.storage.log_cut import end_of_frame
 from shardbroker.storage.segment_head import SegmentHead
 
 cdef enum:
@@ -60,6 +66,9 @@ cdef class LogFile:
         self.calls = calls
         self.fd = -1
         self.row = 0xFFFFFFFF
+        self.half_cut = log_id in store.unfinished_cuts
+        if self.half_cut:
+            self.cut_index = store.unfinished_cuts[log_id]
 
     def __dealloc__(self):
         free(self.parts)
@@ -79,6 +88,9 @@ cdef class LogFile:
         cdef int error
         if self.error:
             return STATUS_ERRNO + self.error
+        if self.half_cut:
+            self.fail(EIO)
+            return STATUS_ERRNO + EIO
         if record.segment < self.failed_below and not self.may_replace(record):
             return STATUS_REFUSED
         if not self.tail.known:
@@ -288,3 +300,47 @@ cdef class LogFile:
             except OSError:
                 PyErr_Clear()
             self.fd = -1
+
+    # --- cutting the end off ----------------------------------------------------------------------------
+
+    cdef int check_truncate(self, uint64_t index, uint64_t committed, uint32_t term) except -1:
+        """Raises StorageError for a cut that may not be: it would cost a committed frame, or is too late."""
+        cdef uint64_t end = self.cut_index if self.half_cut else self.tail.index
+        name = f"log {self.log_id:08x}"
+        if index < committed:
+            raise StorageError(
+                f"{name}: it is committed up to frame {committed} and is not cut behind frame {index}"
+            )
+        if index > end and (self.tail.known or self.half_cut):
+            raise StorageError(f"{name}: it ends with frame {end} and cannot be cut behind frame {index}")
+        if self.tail.known and term < self.tail.term:
+            raise StorageError(f"{name}: it has frames of term {self.tail.term}, the cut is of term {term}")
+        return 0
+
+    cdef int truncate(self, uint64_t index, uint32_t term) except -1:
+        """End the log behind frame `index`, durably. Nothing of it waits to be written or is in the journal.
+
+        Raises StorageError when it has no such frame; then nothing was done. Raises OSError when the disk
+        fails: then nothing is appended any more before a cut there, or before it, has succeeded.
+        """
+        cdef Tail tail
+        found = end_of_frame(self.store, self.log_id, index)
+        if self.tail.known and index == self.tail.index and self.tail.crc and self.tail.crc != found.crc:
+            raise StorageError(f"log {self.log_id:08x}: frame {index} is not the one that was written")
+        if self.sync():
+            raise OSError(self.error, errors.errorcode.get(self.error, ""))
+        self.close_segment()
+        self.half_cut = True
+        self.cut_index = index
+        self.store.reserve.use_for(partial(self.store.cut_log, self.log_id, index, found.position))
+        self.half_cut = False
+        tail = Tail(True, index, found.position, max(term, <uint32_t> found.term), found.crc)
+        self.tail = self.before = self.durable = tail
+        bases = [base for base in self.store.segment_bases(self.log_id) if base < found.position]
+        self.base = max(bases, default=0)
+        self.failed_below = min(self.failed_below, tail.position)
+        self.marked = min(self.marked, index)
+        self.journal_round = 0
+        self.small_syncs = 0
+        self.new_syncs += 1
+        return 0

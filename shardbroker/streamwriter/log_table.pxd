@@ -16,4 +16,5 @@ cdef class LogTable:
     cdef uint8_t *row(self, uint32_t number, uint32_t log_id) noexcept
     cdef void adopt(self, LogFile log) noexcept
     cdef void store(self, LogFile log) noexcept
+    cdef uint64_t committed(self, uint32_t number) noexcept
     cdef void clear(self, uint32_t number, uint32_t log_id) noexcept

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from shardbroker.shm.atomics cimport load_acquire_u64, store_release_u32, store_release_u64
 from shardbroker.shm.offsets cimport (
+    LOG_COMMITTED_INDEX,
     LOG_BYTES,
     LOG_DURABLE_INDEX,
     LOG_DURABLE_POSITION,
@@ -83,6 +84,10 @@ cdef class LogTable:
         store_release_u64(u64(row, LOG_STORED_INDEX), log.tail.index)
         store_release_u64(u64(row, LOG_DURABLE_INDEX), log.durable.index)
         store_release_u32(u32(row, LOG_ID), log.log_id)
+
+    cdef uint64_t committed(self, uint32_t number) noexcept:
+        """The last frame that the owner calls committed: nothing up to it may be cut off. 0: none."""
+        return load_acquire_u64(u64(self.rows + <uint64_t> number * LOG_ROW_SIZE, LOG_COMMITTED_INDEX))
 
     cdef void clear(self, uint32_t number, uint32_t log_id) noexcept:
         """The log is gone."""

@@ -26,7 +26,6 @@ from shardbroker.shm.region import Region
 from shardbroker.shm.ring import RingMap
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.journal import Journal
-from shardbroker.storage.reserve import NO_ROOM
 from shardbroker.storage.store import Store
 from shardbroker.streamwriter.faults import Faults
 from shardbroker.streamwriter.write_loop import WriteLoop
@@ -234,10 +233,8 @@ class Writer:
         """Without a new term nobody may take over: if it cannot be raised now, it is tried again later."""
         for worker, whole in list(self._fenced.items()):
             try:
-                term = self._store.raise_term()
+                term = self._store.reserve.use_for(self._store.raise_term)
             except OSError as error:
-                if error.errno in NO_ROOM:
-                    self._store.reserve.give()
                 self._fault("term", worker, error.errno or 0)
                 return
             del self._fenced[worker]

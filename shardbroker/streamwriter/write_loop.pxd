@@ -24,6 +24,7 @@ cdef class WriteLoop:
     cdef object on_fault  # on_fault(kind, log id, errno)
     cdef dict logs  # log id -> LogFile
     cdef list touched  # LogFiles of this cycle
+    cdef list truncating  # workers whose lanes begin with a LANE_TRUNCATE
     cdef dict unsynced  # log id -> LogFile written without a sync
     cdef dict unmarked  # log id -> LogFile that is further than its watermark says
     cdef list sealed  # (log id, base) of segments that have no index yet
@@ -48,7 +49,7 @@ cdef class WriteLoop:
     cdef uint32_t operate(self, const LaneRecord *record, uint8_t *body) noexcept
     cdef LogFile log_of(self, uint32_t log_id)
     cdef LogFile touch(self, uint32_t log_id)
-    cdef LogFile touch_of(self, const LaneRecord *record)
+    cdef LogFile touch_of(self, uint32_t log_id, uint32_t row)
     cdef void add_touched(self, LogFile log) noexcept
     cdef object remove(self, const LaneRecord *record)
     cdef uint32_t erase(self, const LaneRecord *record) except? 0
@@ -56,3 +57,5 @@ cdef class WriteLoop:
     cdef void write_and_sync(self) noexcept
     cdef void write_with_journal(self) noexcept
     cdef void answer(self) noexcept
+    cdef void truncate_logs(self) noexcept
+    cdef uint32_t truncate(self, const LaneRecord *record) noexcept

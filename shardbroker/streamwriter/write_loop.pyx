@@ -6,9 +6,15 @@ copy. Then each log that somebody waits for is synced once, whatever number of f
 group commit. Only then the records get their status, the log table its rows, and the lanes their `processed`
 position, in this order, so that an owner that sees the position sees all of it.
 
+A truncation is a cycle of its own for its lane: when it is carried out everything before it has its word, and
+nothing behind it was looked at. Else the successor of a writer that dies in the middle would meet the frames
+that were cut once more, and could not tell them from those that have their index now.
+
 Records in a lane are another process's memory. The head of each is copied before it is looked at, and its
 size is the one by which the lane's cursor moved.
 """
+
+from functools import partial
 
 from libc.errno cimport EIO, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -19,12 +25,14 @@ from shardbroker.shm.append_lane cimport (
     LANE_ERASE,
     LANE_FRAME,
     LANE_INDEX,
+    LANE_END_TOLD,
     LANE_METADATA,
     LANE_NO_SYNC,
     LANE_RECORD_SIZE,
     LANE_RELEASE,
     LANE_REMOVE,
     LANE_SYNC,
+    LANE_TRUNCATE,
     STATUS_ERRNO,
     STATUS_FAULTY,
     STATUS_REFUSED,
@@ -45,6 +53,7 @@ from shardbroker.streamwriter.journal_writer cimport BatchHead, EntryHead, Journ
 from shardbroker.streamwriter.log_file cimport LogFile
 from shardbroker.streamwriter.log_table cimport NO_ROW, LogTable
 
+from shardbroker.errors import StorageError
 from shardbroker.storage.layout import segment_name
 from shardbroker.storage.metadata import BODY_SIZE_MAX
 from shardbroker.storage.watermark import write_watermark
@@ -74,6 +83,7 @@ cdef class WriteLoop:
         self.journal = JournalWriter(journal, self.calls, on_fault)
         self.logs = {}
         self.touched = []
+        self.truncating = []
         self.unsynced = {}
         self.unmarked = {}
         self.sealed = []
@@ -103,16 +113,19 @@ cdef class WriteLoop:
         for worker in range(WORKERS_MAX):
             if self.lanes[worker] is not None and self.gather(worker):
                 found = True
-        if not found:
+        if not found and not self.truncating:
             return False
         self.cycles += 1
-        self.write_and_sync()
-        self.answer()
-        for worker in range(WORKERS_MAX):
-            lane = self.lanes[worker]
-            if lane is not None and lane.cursor != lane.processed:
-                lane.finish()
-                self.bells.ring(worker)
+        if found:
+            self.write_and_sync()
+            self.answer()
+            for worker in range(WORKERS_MAX):
+                lane = self.lanes[worker]
+                if lane is not None and lane.cursor != lane.processed:
+                    lane.finish()
+                    self.bells.ring(worker)
+        if self.truncating:
+            self.truncate_logs()
         return True
 
     cdef bint gather(self, int worker) noexcept:
@@ -129,6 +142,11 @@ cdef class WriteLoop:
             # Its owner may have changed the size since it was checked.
             if lane.cursor - position > lane.size or lane.cursor - position < LANE_RECORD_SIZE:
                 lane.broken = True
+                break
+            if record.kind == LANE_TRUNCATE:
+                lane.cursor = position
+                if taken == 0:
+                    self.truncating.append(worker)
                 break
             taken += lane.cursor - position
             self.take(worker, record, lane.cursor - position, position)
@@ -168,7 +186,7 @@ cdef class WriteLoop:
         head = (<FrameHead *> frame)[0]
         if not frame_is_sound(record, &head, frame + FRAME_HEAD_SIZE):
             return STATUS_FAULTY
-        log = self.touch_of(record)
+        log = self.touch_of(record.log_id, record.row)
         if (
             position < self.resent[worker]
             and record.status == STATUS_STORED
@@ -180,9 +198,10 @@ cdef class WriteLoop:
         if status != STATUS_WAITING:
             if status == STATUS_REFUSED and log.tail.known:
                 # Its owner may count on frames that a failed sync has taken back: say where it ends.
-                place.index = log.tail.index
+                place.flags |= LANE_END_TOLD
+                place.count = log.tail.index
                 place.position = log.tail.position
-                place.count = log.tail.crc
+                place.segment = log.tail.crc
             return status
         self.frames += 1
         if not record.flags & LANE_NO_SYNC:
@@ -197,7 +216,7 @@ cdef class WriteLoop:
         cdef int waits_for = -1
         self.wants_cycle_sync = True
         if record.log_id:
-            log = self.touch_of(record)
+            log = self.touch_of(record.log_id, record.row)
             log.wants_sync = True
             waits_for = log.place
         else:
@@ -301,7 +320,7 @@ cdef class WriteLoop:
             else:
                 self.unsynced.pop(log.log_id, None)
             log.touched = False
-            if log.fd < 0 and not log.tail.known and not log.failed_below:
+            if log.fd < 0 and not (log.tail.known or log.failed_below or log.half_cut):
                 self.logs.pop(log.log_id, None)  # it took nothing: not worth remembering
         self.touched.clear()
 
@@ -381,11 +400,11 @@ cdef class WriteLoop:
             self.add_touched(log)
         return log
 
-    cdef LogFile touch_of(self, const LaneRecord *record):
-        """The same of a record that tells in which row of the log table its log is."""
-        cdef LogFile log = self.touch(record.log_id)
-        if log.row != record.row and record.row < self.table.row_count:
-            log.row = record.row
+    cdef LogFile touch_of(self, uint32_t log_id, uint32_t row):
+        """The same of a log whose row of the log table is told."""
+        cdef LogFile log = self.touch(log_id)
+        if log.row != row and row < self.table.row_count:
+            log.row = row
             if not log.tail.known:
                 self.table.adopt(log)
         return log
@@ -437,9 +456,9 @@ cdef class WriteLoop:
         try:
             content = body[: record.body_size]
             if record.kind == LANE_CREATE:
-                self.store.reserve.use_for(self.store.create_log, record.log_id, content)
+                self.store.reserve.use_for(partial(self.store.create_log, record.log_id, content))
             elif record.kind == LANE_METADATA:
-                self.store.reserve.use_for(self.store.write_metadata, record.log_id, content)
+                self.store.reserve.use_for(partial(self.store.write_metadata, record.log_id, content))
             elif record.kind == LANE_REMOVE:
                 self.remove(record)
             elif record.kind == LANE_INDEX:
@@ -493,6 +512,66 @@ cdef class WriteLoop:
         finally:
             self.store.disk.close(fd)
         return STATUS_STORED
+
+    # --- cutting the end of a log off --------------------------------------------------------------------
+
+    cdef void truncate_logs(self) noexcept:
+        """Carry out what lanes begin with; nothing else is on its way meanwhile."""
+        cdef LaneConsumer lane
+        cdef LaneRecord *place
+        cdef LaneRecord record
+        cdef int worker
+        for worker in self.truncating:
+            lane = self.lanes[worker]
+            place = lane.next()
+            if place == NULL:
+                self.report("lane", worker, 0)
+                continue
+            record = place[0]
+            if record.kind != LANE_TRUNCATE or record.log_id == 0 or record.row >= self.table.row_count:
+                place.status = STATUS_FAULTY
+                self.report("record", worker, 0)
+            else:
+                place.status = self.truncate(&record)
+            self.answer()
+            lane.finish()
+            self.bells.ring(worker)
+        self.truncating.clear()
+
+    cdef uint32_t truncate(self, const LaneRecord *record) noexcept:
+        try:
+            self.truncate_suffix(record.log_id, record.row, record.index, record.term)
+        except StorageError:
+            self.report("cut", record.log_id, 0)
+            return STATUS_REFUSED
+        except OSError as failure:
+            self.report("log", record.log_id, failure.errno or EIO)
+            return STATUS_ERRNO + (failure.errno or EIO)
+        return STATUS_STORED
+
+    def truncate_suffix(self, uint32_t log_id, uint32_t row, uint64_t index, uint32_t term):
+        """End a log behind frame `index`, durably; the next frame is the one behind it. Between cycles only.
+
+        `row` is the log's in the log table, where its owner says what is committed; `term` is the owner's.
+        Raises StorageError for a cut that may not be, then nothing was done; OSError when the disk fails:
+        then the log takes no frame until a cut there, or before it, has succeeded.
+        """
+        cdef LogFile log = self.touch_of(log_id, row)
+        cdef LogFile other
+        log.check_truncate(index, self.table.committed(row), term)
+        if self.journal.holds(log):
+            # A replay would write what is cut over what comes now: so no log may need one.
+            self.journal.settle(True)
+            for other in list(self.unsynced.values()):
+                if not other.touched:
+                    self.add_touched(other)
+                if other.sync():
+                    raise OSError(other.error, f"log {other.log_id:08x} cannot be synced")
+            self.journal.empty()
+        log.truncate(index, term)
+        self.sealed[:] = [
+            (sealed_id, base) for sealed_id, base in self.sealed if sealed_id != log_id or base < log.base
+        ]
 
     def report(self, what, number, error):
         self.on_fault(what, number, error)

@@ -15,6 +15,7 @@ pauses those of other workers through the pressure table; after 100 ms, or when 
 publish is answered with error 10167 (STORAGE section 1).
 """
 
+import errno as errors
 import os
 from collections import deque
 
@@ -30,11 +31,13 @@ from shardbroker.jetstream.stream_state cimport SegmentInfo
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
 from shardbroker.shm.append_lane cimport (
+    LANE_END_TOLD,
     LANE_FRAME,
     LANE_NO_SYNC,
     LANE_RECORD_SIZE,
     LANE_RELEASE,
     LANE_SYNC,
+    LANE_TRUNCATE,
     STATUS_ERRNO,
     STATUS_REFUSED,
     STATUS_STORED,
@@ -78,6 +81,8 @@ cdef enum:
     TICKS_PER_SECOND = 20
     RELEASES_PER_TICK = 8
 
+#: Status for what was behind a cut, or came while it was made.
+cdef uint32_t CUT_OFF = STATUS_ERRNO + errors.ECANCELED
 cdef bytes TOO_MANY_BLOCK = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
 
 
@@ -292,31 +297,40 @@ cdef class StreamHost(StreamReads):
         cdef Hosted hosted = self.by_row.get(record.row)
         cdef uint32_t status = record.status
         cdef Stream stream
+        cdef bint counts
         if hosted is not None and hosted.stream.log.log_id == record.log_id:
             stream = hosted.stream
+            counts = stream.takes_effect(record.index)
             if record.kind == LANE_FRAME:
                 stream.frames_in_flight -= 1
-                if status == STATUS_STORED and not stream.failed:
+                if status == STATUS_STORED and counts:
                     stream.apply_frame(lane_body(record), record.position, record.segment, record.capacity)
                     self.tell_consumers(hosted, lane_body(record))
                     self.touch(hosted)
-                elif status == STATUS_REFUSED and not stream.failed:
+                elif status == STATUS_REFUSED and counts:
                     self.take_back(hosted, record)
-                elif not stream.failed:
+                elif counts:
                     self.fail(hosted, status)
-                if stream.failed:
-                    status = status if status != STATUS_STORED else STATUS_ERRNO
-                    if stream.frames_in_flight == 0:
-                        stream.failed = False
+                if status == STATUS_STORED and not counts:
+                    status = STATUS_ERRNO
             elif record.kind == LANE_SYNC:
                 stream.frames_in_flight -= 1
-                if stream.failed:
+                if not counts:
                     status = STATUS_ERRNO
-                    if stream.frames_in_flight == 0:
-                        stream.failed = False
+            elif record.kind == LANE_TRUNCATE:
+                stream.frames_in_flight -= 1
+                self.finish_cut(hosted, record.index, status)
+            if stream.failed and stream.frames_in_flight == 0 and not stream.cutting:
+                stream.failed = False
         if record.trailer_size:
             self.answer_all(hosted, lane_trailer(record), record.trailer_size, status)
         return 0
+
+    def disagree(self, Stream stream):
+        raise RuntimeError(
+            f"stream '{stream.config.name}' does not agree with the stream-writer any more: the worker ends, "
+            "the next one reads it back"
+        )
 
     cdef void tell_consumers(self, Hosted hosted, const uint8_t *frame) noexcept:
         """A frame was applied. What it stored and removed they have heard of; a whole purge moves them on."""
@@ -345,15 +359,49 @@ cdef class StreamHost(StreamReads):
         """
         cdef Stream stream = hosted.stream
         cdef uint64_t last = stream.state.messages.last, lost
-        if record.index >= stream.state.applied_index:
-            raise RuntimeError(f"stream '{stream.config.name}' does not agree with the stream-writer")
-        stream.log.take_back(record.index, record.position, <uint32_t> record.count)
-        lost = stream.state.take_back(record.position, record.index)
+        if not record.flags & LANE_END_TOLD or record.count >= stream.state.applied_index:
+            self.disagree(stream)
+        stream.log.take_back(record.count, record.position, <uint32_t> record.segment)
+        lost = stream.state.take_back(record.position, record.count)
         self.fail(hosted, STATUS_ERRNO + EIO)
         if lost:
             hosted.details.lose(last - lost + 1, last, "a sync failed behind their acknowledgement")
         self.touch(hosted)
         return 0
+
+    def truncate_suffix(self, Hosted hosted, uint64_t index, call):
+        """Cut the stream's log behind frame `index`; `call(errno)` hears of it, 0: done, durably.
+
+        What is behind it is answered with an error, stored or not, and so is every publish until it is done.
+        False: the lane has no room now. Raises StorageError when a committed frame would go, or there is no
+        such frame. With an errno the stream stays closed until a cut there, or before it, succeeds.
+        """
+        cdef Stream stream = hosted.stream
+        stream.check_cut(index)
+        if hosted.memory:
+            call(0)  # all of it is committed, so nothing is cut off
+            return True
+        self.note_figures(hosted)
+        if not self.lane_record(
+            LANE_TRUNCATE, stream.log.log_id, stream.row, b"", call, index=index, term=stream.log.term
+        ):
+            return False
+        stream.frames_in_flight += 1
+        stream.begin_cut(index)
+        self.fail_staged(hosted, CUT_OFF)
+        return True
+
+    def finish_cut(self, Hosted hosted, uint64_t index, uint32_t status):
+        """The writer's word on a cut."""
+        cdef Stream stream = hosted.stream
+        # Refused: a frame before the cut has failed, so there is nothing behind it either.
+        if status == STATUS_STORED or (status == STATUS_REFUSED and stream.cut_index < index):
+            self.fail_staged(hosted, CUT_OFF)
+            stream.end_cut()
+            self.consumers.failed(hosted)
+            self.touch(hosted)
+        elif status < STATUS_ERRNO:
+            self.disagree(stream)
 
     cdef int fail_staged(self, Hosted hosted, uint32_t status) except -1:
         """Frames that have not left yet have sequences that will not come: answer their publishers."""
@@ -447,6 +495,10 @@ cdef class StreamHost(StreamReads):
         """1 when nothing of the stream is staged any more, 0 when the lane has no room for the rest."""
         cdef StagedFrame *frame
         cdef uint64_t need, before
+        if hosted.stream.cutting:
+            if hosted.stream.frames_in_flight:
+                return 0  # it has an old place in the log, if any: it is failed when the cut is done
+            self.fail_staged(hosted, CUT_OFF)
         while hosted.stream.stage.first != NULL:
             frame = hosted.stream.stage.first
             if hosted.stream.is_reserve_low() and not hosted.memory and hosted.details is not None:
@@ -600,7 +652,8 @@ cdef class StreamHost(StreamReads):
         self.stage_done(hosted)
 
     def lane_record(self, uint32_t kind, uint32_t log_id, uint32_t row, bytes body, call, *,
-                    uint64_t segment=0, uint64_t position=0, uint64_t count=0, uint32_t term=0):
+                    uint64_t segment=0, uint64_t position=0, uint64_t count=0, uint32_t term=0,
+                    uint64_t index=0):
         """Send the writer a record that is no frame; `call(errno)` when it is done. False: no room now."""
         cdef LaneRecord *record
         cdef TrailerEntry *entry
@@ -614,6 +667,7 @@ cdef class StreamHost(StreamReads):
         record.segment = segment
         record.position = position
         record.count = count
+        record.index = index
         record.term = term
         record.body_size = <uint32_t> len(body)
         memcpy(lane_body(record), <const char *> body, len(body))
@@ -641,6 +695,8 @@ cdef class StreamHost(StreamReads):
         """
         cdef LaneRecord *record
         cdef Hosted hosted
+        cdef uint32_t status
+        cdef list cuts = self.lane.cuts_before(self.inherited)
         own_calls, self.calls = self.calls, {}  # the calls of the dead have the same numbers
         while self.lane.answered < self.inherited:
             record = self.lane.next_processed()
@@ -648,7 +704,8 @@ cdef class StreamHost(StreamReads):
                 raise RuntimeError("the append lane holds records of a dead worker that are not stored")
             hosted = self.by_row.get(record.row)
             if record.trailer_size:
-                self.answer_all(hosted, lane_trailer(record), record.trailer_size, record.status)
+                status = CUT_OFF if cuts and self.lane.is_cut_off(record, cuts) else record.status
+                self.answer_all(hosted, lane_trailer(record), record.trailer_size, status)
             self.lane.release(record)
         self.calls = own_calls
 
@@ -686,6 +743,7 @@ cdef class StreamHost(StreamReads):
         store_relaxed_u64(cell + 10, stream.state.log_bytes())
         store_relaxed_u64(cell + 11, stream.state.lost)
         store_relaxed_u64(cell + 12, stream.state.segments[0].base if stream.state.segment_count else 0)
+        store_relaxed_u64(cell + 13, stream.log.durable_index)
 
     # --- time -------------------------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
 import os
 from dataclasses import dataclass, field
 
+from shardbroker.errors import StorageError
 from shardbroker.jetstream.recovery import StateSink
 from shardbroker.jetstream.stream import Stream
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.stream_log import StreamLog
 from shardbroker.jetstream.stream_state import StreamState
 from shardbroker.storage.disk import Disk
-from shardbroker.storage.layout import LOGS, log_name, segment_base_of
+from shardbroker.storage.layout import CUTS, LOGS, log_name, segment_base_of
 from shardbroker.storage.log_scan import LogScan
 from shardbroker.storage.watermark import read_watermark
 from shardbroker.workers.hosted import Hosted
@@ -77,7 +78,12 @@ def open_new(entry: StreamEntry, store_path: str, term: int, memory_fd: int, no_
 def open_stored(
     entry: StreamEntry, store_path: str, term: int, now_ns: int, no_sync: bool, progress
 ) -> Opened:
-    """A stream whose log is in the store. ``progress(bytes)`` is called every 8 MiB or so."""
+    """A stream whose log is in the store. ``progress(bytes)`` is called every 8 MiB or so.
+
+    Raises StorageError for a log that must not be read, OSError.
+    """
+    if os.path.lexists(f"{store_path}/{CUTS}/{log_name(entry.log_id)}"):
+        raise StorageError("a cut of its end is not finished; the next start tries it again")
     directory = log_directory(store_path, entry.log_id)
     files = []
     for name in os.listdir(directory):

@@ -4,7 +4,8 @@ Real: the streams, the frames, the lanes, the write loop, the store, the journal
 Played: the disk (sim_disk.py), the acceptor's part (fence, term, successor), publishers, and who moves next.
 `World(seed).run()` makes some dozens of steps that the seed chooses; every answer goes to promises.py.
 
-    owner        offers messages to its streams; moves frames into its lane; shows them, hears the writer
+    owner        offers messages to its streams; moves frames into its lane; shows them, hears the writer; has
+                 the end of a log cut off that is not committed
     writer       takes a cycle; dies, before, within or after one, at any call to the disk
     acceptor     asks for a fence after an owner's death, starts a successor after Fenced
     disk         a write or sync fails
@@ -25,6 +26,7 @@ from shardbroker.storage import layout
 from shardbroker.storage.collecting_sink import CollectingSink
 from shardbroker.storage.log_scan import LogScan
 from shardbroker.workers import stream_opening
+from tests.simulation.cut_moves import CutMoves
 from tests.simulation.foreign import believe_leftovers
 from tests.simulation.promises import CALL, DUPLICATE, STORED, Attempt, Promises, expect
 from tests.simulation.sim_disk import LossyReplay, SimulatedDisk, write_log
@@ -53,6 +55,7 @@ MOVES = {
     "drain": 16,
     "batch": 3,
     "purge": 3,
+    "truncate": 3,
     "mark": 1,
     "writer dies": 2,
     "writer dies within": 3,
@@ -98,10 +101,11 @@ class Owner:
     given: dict[tuple[int, bytes], int] = field(default_factory=dict)  # log and id -> sequence
 
 
-class World(WriterMoves):
-    """One seed. ``bugs``: names of planted ones; ``without``: moves that do not happen."""
+class World(WriterMoves, CutMoves):
+    """One seed. ``bugs``: names of planted ones; ``without``: moves that do not happen; ``style``: not by
+    the seed."""
 
-    def __init__(self, seed: int, folder: str, bugs=(), without=()):
+    def __init__(self, seed: int, folder: str, bugs=(), without=(), style: str = ""):
         self.chance = random.Random(seed)
         logged_disk._numbers = itertools.count(1)  # the same numbers of files in each run of a seed
         self.bugs = set(bugs)
@@ -111,7 +115,8 @@ class World(WriterMoves):
         self.now_ns = NOW_NS
         self.counts: dict[str, int] = {}
         streams = 12 if self.chance.random() < 0.1 else self.chance.randrange(1, 5)
-        self.style = self.chance.choice(("plain", "plain", "uniform", "batches"))
+        drawn = self.chance.choice(("plain", "plain", "uniform", "batches"))
+        self.style = style or drawn
         self.uniform = self.style == "uniform"
         self.owners = [
             Owner(worker, [n + 1 for n in range(streams) if n % WORKERS == worker])
@@ -181,6 +186,7 @@ class World(WriterMoves):
 
     def successor(self, owner: Owner) -> None:
         """A process in a slot whose lane is stored to the end."""
+        self.finish_cuts(owner)
         lane = self.bench.lanes[owner.worker]
         owner.face = OwnerFace(RingMap(lane.fd, lane.size), self.bench.board_mapping.address, self.doorbell)
         owner.outgoing, owner.calls, owner.given = [], {}, {}
@@ -355,7 +361,7 @@ class World(WriterMoves):
             owner = self.chance.choice(owners)
         for log_id in owner.log_ids:
             stream = owner.face.streams[log_id]
-            while stream.has_staged():
+            while stream.has_staged() and not stream.cutting:
                 self.append_one(owner, log_id)
 
     def append_one(self, owner: Owner, log_id: int) -> None:
@@ -401,7 +407,9 @@ class World(WriterMoves):
             if not owners:
                 return
             owner = self.chance.choice(owners)
+        cutting = [log_id for log_id, stream in owner.face.streams.items() if stream.cutting]
         self.answers(owner, owner.face.drain(most or self.chance.randrange(1, 6)))
+        self.note_cuts(owner, cutting)
 
     def owner_dies(self) -> None:
         owners = self.up()
@@ -454,6 +462,7 @@ class World(WriterMoves):
             self.next_owner()
             for owner in self.up():
                 self.drain(owner, 1000)
+                self.cut_again(owner)
                 self.append(owner)
                 self.show(owner)
         self.cycle()

@@ -25,7 +25,7 @@ import pytest
 from shardbroker.storage import codec
 from shardbroker.storage.collecting_sink import CollectingSink
 from shardbroker.storage.log_scan import LogScan
-from tests.storage.log_files import LOG_ID, LogBuilder, check_invariants, flip, mixed_log, scan
+from tests.storage.log_files import HEAD, LOG_ID, LogBuilder, check_invariants, flip, mixed_log, scan
 
 FLIPS = int(os.environ.get("SHARDBROKER_SCAN_FLIPS", "400"))
 CUTS = int(os.environ.get("SHARDBROKER_SCAN_CUTS", "500"))
@@ -94,6 +94,20 @@ def test_whole_batch_without_commit(tmp_path: Path, term: int) -> None:
     assert [record.sequence for _k, _i, record, _p in sink.records] == ([1, 2] if term == 1 else [1, 2, 5])
     assert result.last_index == builder.index - 1
     assert result.last_sequence == builder.sequence - 1
+    assert "batch" in result.notes[0] and sink.lost == []
+
+
+def test_a_batch_whose_end_was_cut_off_does_not_join_the_next_one(tmp_path: Path) -> None:
+    """Its owner lives, and has begun another one with the same sequences."""
+    builder = LogBuilder(tmp_path)
+    builder.messages([1, 2])
+    builder.messages([3, 4], codec.BATCH)
+    builder.sequence = 3
+    builder.messages([30], codec.BATCH)
+    builder.messages([40], codec.BATCH_COMMIT)
+    sink, result = scan(builder.finish())
+    found = [(record.sequence, len(record.payload)) for _k, _i, record, _p in sink.records]
+    assert found == [(1, 1), (2, 2), (3, 30), (4, 40)]
     assert "batch" in result.notes[0] and sink.lost == []
 
 
@@ -257,8 +271,14 @@ def test_truncated_last_segment(tmp_path: Path) -> None:
         while kept and kept[-1].kind == codec.BATCH:
             kept.pop()
         expected = [record for placed in kept for record, _ in placed.records]
-        assert [record for _k, _i, record, _p in sink.records] == expected, (seed, size)
-        assert sink.lost == [] and result.last_index == end.index, (seed, size)
+        found = [record for _k, _i, record, _p in sink.records]
+        assert found[: len(expected)] == expected, (seed, size)
+        assert result.last_index == end.index, (seed, size)
+        if size >= HEAD:
+            assert found == expected and sink.lost == [], (seed, size)
+        else:  # no crash leaves a file without a head: it is not known what it held
+            assert [lost[:2] for lost in sink.lost] == [(result.last_sequence + 1, 0)], (seed, size)
+            assert result.sequence_in_doubt, (seed, size)
         assert result.last_sequence >= max(record.sequence for record in expected), (seed, size)
         # The same cut, but the caller knows that all was durable.
         sink, result = scan(builder.files, known_durable=builder.index - 1)
@@ -409,6 +429,25 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path in ("folder", "link", "nothing"):
         sink, result = scan([files[0], (files[1][0], str(tmp_path / path)), *files[2:]])
         assert check_invariants(builder, sink, result, ALL_DURABLE, len(inside)) == inside
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "nothing", "empty"])
+@pytest.mark.parametrize("frames", [3, 60], ids=["the only one", "the last one"])
+def test_a_last_segment_that_cannot_be_read_is_told(tmp_path: Path, what: str, frames: int) -> None:
+    """Also when nobody says that its frames were durable, and the log goes on behind its name."""
+    builder = mixed_log(tmp_path, frames=frames)
+    files = builder.finish()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(files[0][1])
+    files[-1] = (files[-1][0], str(tmp_path / what))
+    for known_durable in (0, builder.index - 1):
+        sink, result = scan(files, known_durable)
+        before = [r.sequence for p in builder.placed if p.segment < len(files) - 1 for r, _ in p.records]
+        assert [record.sequence for _k, _i, record, _p in sink.records] == before
+        assert [lost[:2] for lost in sink.lost] == [(max(before, default=0) + 1, 0)]
+        assert result.sequence_in_doubt and result.end_position > files[-1][0]
+        assert any("nothing of it can be read" in note for note in result.notes)
 
 
 def test_a_damaged_message_without_a_payload_was_not_erased(tmp_path: Path) -> None:

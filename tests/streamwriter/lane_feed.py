@@ -15,7 +15,7 @@ from shardbroker.storage.journal import Journal
 from shardbroker.storage.store import Store
 from shardbroker.streamwriter.write_loop import WriteLoop
 
-FRAME, CREATE, METADATA, REMOVE, RELEASE, ERASE, INDEX, SYNC = range(1, 9)
+FRAME, CREATE, METADATA, REMOVE, RELEASE, ERASE, INDEX, SYNC, TRUNCATE = range(1, 10)
 NO_SYNC = 1
 STORED, REFUSED, FAULTY, ERRNO = 1, 2, 3, 1000
 LANE_SIZE = 1 << 20
@@ -142,6 +142,10 @@ class Log:
         self.previous = head_crc(data)
         return at
 
+    def truncate(self, index: int) -> int:
+        """Ask for a cut behind that frame; gives the position of the lane record."""
+        return self.lane.add(TRUNCATE, self.log_id, row=self.row, index=index, term=self.term)
+
     def state(self) -> tuple:
         return self.index, self.position, self.segment, self.previous
 
@@ -212,6 +216,11 @@ class Bench:
         names = ("log_id", "term", "durable_index", "durable_position", "crc", "error", "syncs", "frames",
                  "bytes", "stored_index")  # fmt: skip
         return dict(zip(names, struct.unpack_from("<IIQQIIQQQQ", self.rows, row * 256), strict=True))
+
+    def commit(self, row: int, index: int) -> None:
+        """What an owner says in its half of the row: frames up to this one count."""
+        at = row * layout.LOG_ROW_SIZE + layout.LOG_COMMITTED_INDEX
+        self.rows[at : at + 8] = index.to_bytes(8, "little")
 
     def segment_bytes(self, log_id: int, base: int = 0) -> bytes:
         with open(f"{self.store.log_path(log_id)}/{base:016x}.seg", "rb") as file:

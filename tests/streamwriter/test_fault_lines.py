@@ -65,6 +65,7 @@ def test_what_is_wrong_now_can_be_asked():
     ears = Ears()
     assert ears.faults.current() == []
     ears.faults.tell("record", 3, 0)  # a worker's fault, not the disk's
+    ears.faults.tell("cut", 3, 0)
     assert ears.faults.current() == []
     ears.free = 100
     ears.faults.tell("log", 7, errno.ENOSPC)
@@ -87,10 +88,12 @@ def test_each_matter_has_its_words_and_memory_is_bounded():
     ears.faults.tell("record", 3, 0)
     ears.faults.tell("journal", 0, errno.EIO)
     ears.faults.tell("term", 2, errno.EIO)
+    ears.faults.tell("cut", 7, 0)
     assert ears.lines() == [
         "JetStream store: worker 3 sent a record that fails its checks",
         "JetStream store: the journal failed and is not used any more: Input/output error",
         "JetStream store: the term could not be raised after the end of worker 2: Input/output error",
+        "JetStream store: log 00000007 was to be cut where it must not be: refused",
     ]
     ears.faults.tell("lane", 5, 0)
     assert ears.sent.pop() == LaneBroken(5)
