@@ -94,6 +94,32 @@ def test_floors_as_nats_server_has_them() -> None:
     assert floor(consumer) == (4, 3)
 
 
+def test_an_exhausted_message_holds_the_floor() -> None:
+    """As in nats-server 2.15: until nothing is pending after an acknowledgement, or a purge passes it."""
+    face = filled(b"a", b"a", b"a", b"a")
+    consumer = make(face, max_deliver=1, ack_wait=10)
+    face.next(consumer, 0)
+    for now in (5, 6, 7):
+        face.next(consumer, now)
+    face.due(consumer, 10)
+    assert floor(consumer) == (0, 0)
+    face.answer(consumer, "ack", 2, 2)
+    face.answer(consumer, "ack", 1, 1)
+    assert floor(consumer) == (0, 0)
+    face.purge(below=4)
+    assert floor(consumer) == (3, 3)
+    face.answer(consumer, "ack", 4, 4)
+    assert floor(consumer) == (4, 4)
+    face.store(b"a")
+    face.next(consumer, 20)
+    face.due(consumer, 30)
+    assert (consumer.num_ack_pending, floor(consumer)) == (0, (4, 4))
+    face.store(b"a")
+    face.next(consumer, 30)
+    face.answer(consumer, "ack", 6, 6)
+    assert floor(consumer) == (6, 6)
+
+
 def test_acknowledging_all_covers_what_is_below() -> None:
     face = filled(*[b"a"] * 5)
     consumer = make(face, keeps_finished=True, ack_policy="all")
@@ -137,7 +163,7 @@ def test_max_deliver_is_told_once_and_an_acknowledgement_still_counts() -> None:
     assert face.due(consumer, 20) == 0
     assert consumer.events == [("max_deliver", 1, 1, 2)]
     assert face.next(consumer, 20) == "at the end"
-    assert (consumer.num_redelivered, floor(consumer)) == (1, (2, 1))
+    assert (consumer.num_redelivered, floor(consumer)) == (1, (0, 0))
     assert face.consumers.removable() == []
     assert face.answer(consumer, "ack", 1, 2)[:2] == (True, True)
     assert face.consumers.removable() == [1]
