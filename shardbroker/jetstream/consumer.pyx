@@ -367,6 +367,8 @@ cdef class Consumer:
             return 0
         entry.deliveries += 1
         entry.delivered_ns = now_ns
+        if self.policy == POLICY_FLOW_CONTROL:
+            return 0  # nothing is sent again: there is no ack_wait
         if self.pending.wait_until(index, self.deadline(entry.deliveries, now_ns)) < 0:
             self.pending.enqueue(index, False)
         return 0

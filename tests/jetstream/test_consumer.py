@@ -282,6 +282,22 @@ def test_notes_keep_counts_and_order() -> None:
     assert consumer_notes.take_delta(again) == b""
 
 
+def test_where_flow_control_acknowledges_nothing_is_sent_again() -> None:
+    """There is no ack_wait, also not after a restart from a snapshot and deltas."""
+    face = filled(b"a", b"a", b"a")
+    consumer = make(face, ack_policy="flow_control", ack_wait=0)
+    face.take(consumer, 1, 1)
+    notes = [consumer_notes.snapshot(consumer)]
+    face.take(consumer, 2, 1)
+    notes.append(consumer_notes.take_delta(consumer))
+    again = consumer_notes.restore("c", consumer.config, face.state, 1, notes)
+    for one in (consumer, again):
+        assert (face.next_due(one), face.due(one, SECOND), one.num_ack_pending) == (0, 0, 2)
+        assert face.next(one, SECOND, False) == (3, 3, 1, 0)
+    face.answer(again, "ack", 2, 2)
+    assert (again.num_ack_pending, floor(again)) == (0, (2, 2))
+
+
 def test_a_restart_does_not_move_a_consumer_whose_first_message_went() -> None:
     face = filled(b"a", b"c", b"c")
     consumer = make(face, deliver_policy="last_per_subject", filter_subject=">")
