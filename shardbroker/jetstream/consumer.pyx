@@ -515,9 +515,9 @@ cdef class Consumer:
     cdef void finish(self, uint32_t index, bint by_client) noexcept:
         """A pending message is done with, or gone."""
         cdef uint64_t sequence = self.pending.entries[index].sequence
+        cdef uint64_t number = self.pending.entries[index].consumer_sequence
         self.redelivered -= self.pending.entries[index].deliveries > 1
         self.delta.put(DELTA_DONE, sequence)
-        cdef uint64_t number = self.pending.entries[index].consumer_sequence
         if by_client:
             self.note_finished(sequence)
         self.pending.remove(index)

@@ -100,7 +100,7 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
     config = consumer.config
     groups = [
         consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
-        for group in config.priority_groups or ()
+        for group in (config.priority_groups or ())[:1]  # nats-server uses the first one alone
     ]
     return consumer_types.consumer_info(
         stream=entry.name,
@@ -118,7 +118,7 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
         waiting=len(one.pulls),
         pending=consumer.num_pending,
         now=time.time_ns(),
-        push_bound=one.is_bound and not one.is_pull,
+        push_bound=not one.is_pull and request.api.js.consumers.is_listened(one),
         pause_until=consumer.paused_until_ns or None,
         priority_groups=groups,
     )
@@ -211,7 +211,7 @@ def unpin(request: "Request") -> None:
     one = consumers.by_name[request.tokens[1]]
     if group not in (one.consumer.config.priority_groups or ()):
         raise api_errors.CONSUMER_INVALID_PRIORITY_GROUP.fresh()
-    one.pulls.unpin(consumer_types.UNPINNED_BY_ADMIN)
+    one.pulls.unpin(consumer_types.UNPINNED_BY_ADMIN, always=True)
     request.api.js.consumers.wake(one)
     request.answer(consumer_types.unpin_answer())
 
@@ -219,6 +219,8 @@ def unpin(request: "Request") -> None:
 def reset(request: "Request") -> None:
     """CONSUMER.RESET: go on with a sequence, or behind the ack floor."""
     sequence = read_reset(request.payload)
+    if request.stream not in request.api.js.account(request.account_name):
+        return
     consumers = request.entry().hosted.details.consumers
     one = consumers.by_name.get(request.tokens[1])
     if one is None:
