@@ -46,6 +46,9 @@ LAME_DUCK_CLOSE = 2
 #: The answer's body is JSON: {"total": matching, "subscriptions": [[cid, account, subject, queue, sid,
 #: messages, max], ...]} with queue "" and max 0 for none.
 QUERY_SUBSCRIPTIONS = "subscriptions"
+#: Query.kind, before Stop: whoever waits for messages of this worker's consumers is told that the server
+#: stops, and that is in the ring when the answer comes. No arguments; the answer's body is {}.
+QUERY_FAREWELL = "farewell"
 
 
 @dataclass(frozen=True, slots=True)
