@@ -9,7 +9,7 @@ found when there is something for him, and four times a second. Rules and texts:
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from shardbroker.jetstream.consumer cimport AT_THE_END, COUNTING, SEARCHING, Delivery
+from shardbroker.jetstream.consumer cimport AT_THE_END, COUNTING, PAUSED, SEARCHING, Delivery
 from shardbroker.jetstream.consumer_next cimport NextWish, read_next_wish
 from shardbroker.jetstream.waiting_pulls cimport (
     END_BATCH_COMPLETED,
@@ -161,7 +161,8 @@ cdef class ConsumerPulls(ConsumerSends):
                 one.not_before_ns = 0
             if not one.consumer.next_delivery(wall_ns, &delivery):
                 more = one.consumer.standstill == COUNTING or one.consumer.standstill == SEARCHING
-                if one.consumer.standstill == AT_THE_END:
+                # While acknowledgements are missing requests that would not wait do wait, as in nats-server.
+                if one.consumer.standstill == AT_THE_END or one.consumer.standstill == PAUSED:
                     one.pulls.expire(wall_ns, True)
                 break
             count += 1
