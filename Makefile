@@ -72,7 +72,7 @@ $(VENV)/.built: $(VENV)/.tools-run setup.py $(CYTHON_FILES) $(COMPILED_PYTHON)
 clients:
 	@mkdir -p $(CACHE)/js $(CACHE)/bin && printf '*\n' > $(CACHE)/.gitignore
 	@if command -v npm >/dev/null; then \
-		test -d $(CACHE)/js/node_modules/@nats-io/transport-node || \
+		test -d $(CACHE)/js/node_modules/@nats-io/obj || \
 		{ cp tests/conformance/js/package.json $(CACHE)/js/ && cd $(CACHE)/js && \
 		npm install --no-audit --no-fund --no-package-lock --loglevel=error; } || \
 		echo "clients: the JavaScript client could not be installed; its tests will be skipped"; \

@@ -8,6 +8,7 @@ bound first: a port in use is told at once, and early clients wait in the backlo
 import resource
 import signal
 import socket
+from collections.abc import Callable
 
 from shardbroker import limits
 from shardbroker.acceptor import identity, run_files
@@ -24,7 +25,7 @@ from shardbroker.acceptor.supervisor import Supervisor
 from shardbroker.acceptor.worker import Worker
 from shardbroker.config.options import Options
 from shardbroker.config.validation import worker_count
-from shardbroker.control.messages import ReopenLog
+from shardbroker.control.messages import QUERY_FAREWELL, ReopenLog
 from shardbroker.control.worker_entry import run_worker, run_writer
 from shardbroker.errors import StartError
 from shardbroker.log import Log
@@ -102,6 +103,8 @@ class Broker:
             close_listener=self.listener.close,
         )
         self.jetstream = self._build_jetstream() if options.jetstream else None
+        if self.jetstream is not None:
+            self.shutdown.before_stop = self._say_farewell
         self._connect()
 
     def serve(self) -> int:
@@ -170,6 +173,10 @@ class Broker:
                 "port": self.port,
             },
         )
+
+    def _say_farewell(self, go_on: Callable[[], None]) -> None:
+        """Let all workers tell those who wait for messages, before the first of them closes its clients."""
+        self.queries.ask(QUERY_FAREWELL, {}, lambda _answers: go_on())
 
     def _build_jetstream(self):
         """The catalog of streams and the process that writes them."""

@@ -45,6 +45,8 @@ class Shutdown:
         self._closing_s = 0.0  # how long the closing of clients may take
         self._closing_until = 0.0  # monotonic seconds
         self._at_first: list[int] = []  # connections of each worker when the closing began
+        #: Called before the workers are told to stop, with what to do next.
+        self.before_stop: Callable[[Callable[[], None]], None] = lambda go_on: go_on()
         #: Called once all workers are gone, with what to do next: the stream-writer ends last.
         self.before_end: Callable[[Callable[[], None]], None] = lambda go_on: go_on()
         supervisor.on_all_stopped = lambda: self.before_end(loop.stop)
@@ -57,6 +59,9 @@ class Shutdown:
         self.exit_code = exit_code
         self._log.info("Initiating Shutdown...")
         self._close_listener()
+        self.before_stop(self._stop_workers)
+
+    def _stop_workers(self) -> None:
         for worker in self._workers:
             worker.send(Stop())
         self._loop.call_later(limits.worker_stop_s_max, self._kill_all)

@@ -50,6 +50,9 @@ QUERY_SUBSCRIPTIONS = "subscriptions"
 #: ``consumer`` (names), ``config`` (with configurations), ``after`` ([account, stream, consumer]: only those
 #: behind it). JSON: {"consumers": [[account, stream, ConsumerInfo], ...] in order, "more": others are left}.
 QUERY_CONSUMERS = "consumers"
+#: Query.kind, before Stop: whoever waits for messages of this worker's consumers is told that the server
+#: stops, and that is in the ring when the answer comes. No arguments; the answer's body is {}.
+QUERY_FAREWELL = "farewell"
 
 
 @dataclass(frozen=True, slots=True)

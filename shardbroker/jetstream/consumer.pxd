@@ -31,7 +31,7 @@ cdef enum AckPolicy:
     POLICY_NONE = 0
     POLICY_ALL = 1
     POLICY_EXPLICIT = 2
-    POLICY_FLOW_CONTROL = 3  # like POLICY_ALL, by answers to flow control
+    POLICY_FLOW_CONTROL = 3  # like POLICY_ALL, by answers to flow control; nothing is sent again
 
 cdef enum Standstill:
     # Why next_delivery() has nothing (Consumer.standstill).

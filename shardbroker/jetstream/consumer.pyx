@@ -4,7 +4,9 @@ acknowledgement.
 Numbers, as nats-server has them (spec 04 section 2): every delivery takes a consumer sequence; a pending
 message keeps that of its first delivery, and new messages go out in order, so the order of sequences and
 the order of first deliveries are one, and the ack floor lies before the first message that is pending.
-With nothing pending the floor is where delivery is.
+When the last pending one is acknowledged the floor is where delivery is. A message that has reached
+max_deliver is not pending any more and holds the floor all the same, until nothing is pending after an
+acknowledgement or a purge passes it.
 
 `num_pending` is counted once (count_on, in slices, from the counts of subjects where that is quicker), and
 kept exact from then on: +1 for a stored message that matches, -1 for one that is delivered or goes. So a
@@ -249,8 +251,10 @@ cdef class Consumer:
         """After a purge of all subjects: delivery goes on with what is left, and says so."""
         self.position = max(self.position, self.state.messages.first)
         self.delivered_stream = max(self.delivered_stream, self.position - 1)
-        self.floor_stream = max(self.floor_stream, self.state.messages.first - 1)
-        if self.pending.count == 0:
+        if self.floor_stream < self.state.messages.first - 1:
+            self.floor_stream = self.state.messages.first - 1
+            self.move_floor()
+        elif self.pending.count == 0:
             self.move_floor()
 
     cdef bint needs(self, uint64_t sequence, SubjectEntry *subject) noexcept:
@@ -363,6 +367,8 @@ cdef class Consumer:
             return 0
         entry.deliveries += 1
         entry.delivered_ns = now_ns
+        if self.policy == POLICY_FLOW_CONTROL:
+            return 0  # nothing is sent again: there is no ack_wait
         if self.pending.wait_until(index, self.deadline(entry.deliveries, now_ns)) < 0:
             self.pending.enqueue(index, False)
         return 0
@@ -508,19 +514,18 @@ cdef class Consumer:
 
     cdef void finish(self, uint32_t index, bint by_client) noexcept:
         """A pending message is done with, or gone."""
-        cdef bint leads = index == self.pending.first
         cdef uint64_t sequence = self.pending.entries[index].sequence
+        cdef uint64_t number = self.pending.entries[index].consumer_sequence
         self.redelivered -= self.pending.entries[index].deliveries > 1
         self.delta.put(DELTA_DONE, sequence)
         if by_client:
             self.note_finished(sequence)
         self.pending.remove(index)
-        if leads:
+        if self.pending.count == 0 or number == self.floor_consumer + 1:
             self.move_floor()
 
     cdef void exhaust(self, uint32_t index) noexcept:
-        """A pending message was delivered as often as it may be."""
-        cdef bint leads = index == self.pending.first
+        """A pending message was delivered as often as it may be. The floor stays before it."""
         cdef PendingEntry *entry = &self.pending.entries[index]
         cdef uint64_t sequence = entry.sequence
         self.events.append((EVENT_MAX_DELIVERIES, sequence, entry.consumer_sequence, entry.deliveries))
@@ -528,11 +533,9 @@ cdef class Consumer:
         self.exhausted.add(sequence)
         self.delta.put(DELTA_EXHAUSTED, sequence)
         self.pending.remove(index)
-        if leads:
-            self.move_floor()
 
     cdef void move_floor(self) noexcept:
-        """The first pending message is another one now."""
+        """To before the first pending message, or to where delivery is."""
         cdef PendingEntry *entry
         if self.pending.count == 0:
             self.floor_consumer = self.next_consumer_sequence - 1

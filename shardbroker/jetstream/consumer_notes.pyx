@@ -16,6 +16,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.consumer cimport (
+    POLICY_FLOW_CONTROL,
     POLICY_NONE,
     AckOutcome,
     Consumer,
@@ -244,8 +245,7 @@ cdef read_entry(DeltaReader source, Consumer consumer):
     entry.deliveries = <uint32_t> deliveries
     consumer.redelivered += deliveries > 1
     entry.delivered_ns = source.take_time()
-    if consumer.pending.wait_until(index, source.take_time()) < 0:
-        raise MemoryError("no memory for a deadline")
+    wait(consumer, index, source.take_time())
 
 
 cdef read_delta(Consumer consumer, bytes note):
@@ -343,6 +343,8 @@ cdef replay_new(DeltaReader source, Consumer consumer, uint64_t sequence):
 
 
 cdef wait(Consumer consumer, uint32_t index, uint64_t deadline_ns):
+    if consumer.policy == POLICY_FLOW_CONTROL:
+        return
     if consumer.pending.wait_until(index, deadline_ns) < 0:
         raise MemoryError("no memory for a deadline")
 

@@ -2,13 +2,17 @@
 
 Notes are frames that only a stream's owner understands (storage/frame.pxd, FRAME_NOTE), of these kinds:
 
-    configuration   JSON: name, config, created (nanoseconds since 1970)
+    configuration   JSON: name, config, created (nanoseconds since 1970); boot of one that is kept in memory
     gone            name
     snapshot        name, whole state (consumer_notes.snapshot)
     deltas          changes of any number of consumers: name, changes (consumer_notes.take_delta), repeated
 
 A snapshot makes everything before it void, so a reader keeps little. A consumer counts from its first
 snapshot on: a configuration alone was never answered.
+
+`boot` names the broker's process that has made the note (its server id). A consumer with memory storage on a
+file stream is written down like others, so that it survives the death of its worker; whoever reads the log
+under another boot forgets it.
 """
 
 import struct
@@ -44,6 +48,7 @@ class RecoveredConsumer:
     name: str
     config: dict
     created: int
+    boot: str = ""  # "": it is kept for good
     notes: list[bytes] = field(default_factory=list)
 
 
@@ -60,7 +65,7 @@ class ConsumerNotes:
             known = self.found.get(fields["name"])
             if known is None or known.created != fields["created"]:
                 self.found[fields["name"]] = RecoveredConsumer(
-                    fields["name"], fields["config"], fields["created"]
+                    fields["name"], fields["config"], fields["created"], fields.get("boot", "")
                 )
             else:
                 known.config = fields["config"]

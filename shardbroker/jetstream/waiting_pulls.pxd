@@ -68,6 +68,7 @@ cdef class WaitingPulls:
     cdef readonly uint64_t pinned_ns  # since when
     cdef uint64_t pin_timeout_ns
     cdef uint64_t pin_expires_ns
+    cdef readonly uint64_t due_ns  # before that expire() has nothing to do; 0: never. May be too early
     cdef readonly list ended  # (PullEnd, reply, account, messages left, bytes left): statuses to send
     cdef readonly list pin_events  # ("pinned", id) and ("unpinned", reason): advisories to send
     cdef object new_pin  # makes ids: () -> bytes
@@ -85,7 +86,9 @@ cdef class WaitingPulls:
     cdef void lost_interest(self, Pull *pull) noexcept
     # End what expired and, with `at_end` (nothing to deliver), no_wait requests; heartbeats that are due.
     cdef void expire(self, uint64_t now_ns, bint at_end) noexcept
-    cdef uint64_t next_due_ns(self) noexcept  # when expire() has something to do; 0: never
+    cdef bint has_expired(self, uint64_t now_ns) noexcept  # whether expire() will end one for its time
+    cdef uint64_t next_due_ns(self) noexcept  # when expire() has something to do, exactly; 0: never
+    cdef void due_by(self, uint64_t at_ns) noexcept  # `due_ns` is that late at most; 0: no matter
 
     cdef void end(self, Pull *pull, PullEnd why) noexcept
     cdef void unlink(self, Pull *pull) noexcept

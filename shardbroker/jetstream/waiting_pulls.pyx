@@ -101,6 +101,8 @@ cdef class WaitingPulls:
         self.insert(pull)
         self.count += 1
         self.last_ns = now_ns
+        self.due_by(pull.expires_ns)
+        self.due_by(pull.heartbeat_due_ns)
         return PULL_ADDED
 
     def refuse(self, bytes block not None, uint64_t now_ns):
@@ -108,6 +110,10 @@ cdef class WaitingPulls:
         self.requests += 1
         self.last_request_ns = now_ns
         self.refusal = block
+
+    cdef void due_by(self, uint64_t at_ns) noexcept:
+        if at_ns and (self.due_ns == 0 or at_ns < self.due_ns):
+            self.due_ns = at_ns
 
     cdef void insert(self, Pull *pull) noexcept:
         """To the end, or behind the last one of its priority."""
@@ -171,6 +177,7 @@ cdef class WaitingPulls:
         self.pinned = self.new_pin()
         self.pinned_ns = now_ns
         self.pin_expires_ns = now_ns + self.pin_timeout_ns
+        self.due_by(self.pin_expires_ns)
         copy = <uint8_t *> malloc(len(self.pinned))
         if copy == NULL:
             return
@@ -180,9 +187,11 @@ cdef class WaitingPulls:
         pull.pin_size = <uint32_t> len(self.pinned)
         self.pin_events.append(("pinned", self.pinned))
 
-    def unpin(self, str reason):
-        """Nobody is pinned any more ("admin", "timeout"); False when nobody was."""
+    def unpin(self, str reason, bint always=False):
+        """Nobody is pinned any more ("admin", "timeout"). False when nobody was: told only if `always`."""
         if not self.pinned:
+            if always:
+                self.pin_events.append(("unpinned", reason))
             return False
         self.pinned = b""
         self.pinned_ns = self.pin_expires_ns = 0
@@ -281,6 +290,15 @@ cdef class WaitingPulls:
                 ))
                 pull.heartbeat_due_ns = now_ns + pull.heartbeat_ns
             pull = following
+        self.due_ns = self.next_due_ns()
+
+    cdef bint has_expired(self, uint64_t now_ns) noexcept:
+        cdef Pull *pull = self.head
+        while pull != NULL:
+            if pull.expires_ns and now_ns >= pull.expires_ns:
+                return True
+            pull = pull.next
+        return False
 
     cdef uint64_t next_due_ns(self) noexcept:
         cdef Pull *pull = self.head

@@ -85,6 +85,11 @@ cdef class InterestDirectory:
     cdef int lookup(
         self, uint32_t account, const uint8_t *subject, uint32_t size, RemoteInterest *out, RouteStamp *stamp
     ) noexcept nogil
+    # Whether anybody, in any worker, subscribes to just this literal subject and in just that queue group
+    # (0: in none). Wildcards and other groups do not count.
+    cdef bint has_exactly(
+        self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t queue_hash
+    ) noexcept nogil
     # Whether nothing changed since the stamp was taken that could change its route: 4 shared loads.
     cdef bint current(self, const RouteStamp *stamp) noexcept nogil
     # 40 bits, even, never 0; the same in all workers of this broker.

@@ -178,6 +178,9 @@ cdef class InterestDirectory:
         self.filter = <uint64_t *><void *>(board + BOARD_FILTER)
         self.seed = (<uint64_t *><void *>(board + BOARD_SEED))[0]
         self.table = InterestTable(worker_index, board + BOARD_FILTER, segment, segment_fd, segment_size)
+        # has_exactly() reads the own table like the others'; it is never `attached`.
+        self.peers[worker_index] = <uint8_t *>segment
+        self.peer_sizes[worker_index] = segment_size
 
     def __dealloc__(self):
         free(self.terms)
@@ -348,6 +351,31 @@ cdef class InterestDirectory:
             return -1
         return group_hits(out)
 
+    cdef bint has_exactly(
+        self, uint32_t account, const uint8_t *subject, uint32_t size, uint64_t queue_hash
+    ) noexcept nogil:
+        cdef RemoteInterest found
+        cdef uint64_t sum = self.account_term(account)
+        cdef uint64_t everybody = self.attached | <uint64_t>1 << self.worker_index
+        cdef uint32_t start = 0
+        cdef uint32_t index = 0
+        cdef uint32_t end
+        cdef bint has
+        while start <= size:
+            end = token_end(subject, size, start)
+            sum += self.token_term(subject + start, end - start, index)
+            index += 1
+            start = end + 1
+        remote_interest_init(&found)
+        self.exhausted = False
+        self.literal_terminal(final_key(sum), everybody, &found)
+        has = found.mask != 0 if queue_hash == 0 else self.exhausted  # without memory: assume the best
+        if queue_hash != 0:
+            for index in range(found.hit_count):
+                has = has or found.hits[index].queue & ~<uint64_t>1 == queue_hash
+        remote_interest_free(&found)
+        return has
+
     cdef void walk(
         self, uint32_t depth, uint64_t sum, uint64_t mask, bint starred, RemoteInterest *out
     ) noexcept nogil:
@@ -486,6 +514,11 @@ cdef class InterestDirectory:
         mask = out.mask
         remote_interest_free(&out)
         return mask, groups, (<const uint8_t *>&stamp)[:sizeof(RouteStamp)]
+
+    def has_subscribers(self, uint32_t account, bytes subject, bytes queue=b"") -> bool:
+        """has_exactly() for Python; the queue group by its name, b"": none."""
+        cdef uint64_t queue_hash = self.queue_hash_of(queue, <uint32_t>len(queue)) if queue else 0
+        return bool(self.has_exactly(account, subject, <uint32_t>len(subject), queue_hash))
 
     def is_current(self, bytes stamp) -> bool:
         """As current(), for a stamp of lookup_subject(). For tests and tools."""

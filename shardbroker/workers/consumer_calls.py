@@ -96,7 +96,7 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
     one = entry.hosted.details.consumers.by_name.get(name)
     if one is None:
         raise api_errors.CONSUMER_NOT_FOUND.fresh()
-    return consumer_views.info_of(entry.name, one, with_version=with_version)
+    return consumer_views.info_of(request.api.js, entry.name, one, with_version=with_version)
 
 
 def names(request: "Request") -> None:
@@ -186,7 +186,7 @@ def unpin(request: "Request") -> None:
     one = consumers.by_name[request.tokens[1]]
     if group not in (one.consumer.config.priority_groups or ()):
         raise api_errors.CONSUMER_INVALID_PRIORITY_GROUP.fresh()
-    one.pulls.unpin(consumer_types.UNPINNED_BY_ADMIN)
+    one.pulls.unpin(consumer_types.UNPINNED_BY_ADMIN, always=True)
     request.api.js.consumers.wake(one)
     request.answer(consumer_types.unpin_answer())
 
@@ -194,6 +194,8 @@ def unpin(request: "Request") -> None:
 def reset(request: "Request") -> None:
     """CONSUMER.RESET: go on with a sequence, or behind the ack floor."""
     sequence = read_reset(request.payload)
+    if request.stream not in request.api.js.account(request.account_name):
+        return
     consumers = request.entry().hosted.details.consumers
     one = consumers.by_name.get(request.tokens[1])
     if one is None:

@@ -43,7 +43,7 @@ def facts_of(js: "JetStream", entry: "StreamEntry", one: "HostedConsumer", now_n
     config = consumer.config
     state = state_facts(consumer)
     charged = _charged_size(entry.name, one, state)
-    is_bound = not one.is_pull and js.consumers.has_listener(one)
+    is_bound = not one.is_pull and js.consumers.is_listened(one)
     is_copy = entry.config.mirror is not None or entry.config.sources
     return ConsumerFacts(
         stream=entry.name,

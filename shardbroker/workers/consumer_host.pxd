@@ -18,6 +18,7 @@ cdef class ConsumerHost(ConsumerPushes):
     cdef list told  # (HostedConsumer, what, stream sequence, consumer sequence, deliveries, more): events
     cdef object keeper  # consumer_keeping.ConsumerKeeper
     cdef uint64_t next_look_ns
+    cdef uint64_t next_fire_ns  # consumers are not looked through before, unless it is time for a tick
 
     cdef void activate(self, HostedConsumer one) noexcept
     cdef void note_due(self, Hosted hosted) noexcept
@@ -35,4 +36,7 @@ cdef class ConsumerHost(ConsumerPushes):
     cdef int settle(self) except -1
     cdef int write_notes(self, Hosted hosted) except -1
     cdef bytes deltas(self, Hosted hosted)
+    cdef bint has_changed(self, HostedConsumer one) noexcept
     cdef int stage_removals(self, Hosted hosted) except -1
+    cdef void reckon(self, HostedConsumer one) noexcept
+    cdef int fire_one(self, HostedConsumer one, uint64_t wall_ns) except -1

@@ -63,20 +63,21 @@ class ConsumerKeeper:
         return consumer_types.unpinned(stream, one.name, group, more, account="$G")
 
     def look(self, wall_ns: int) -> None:
-        """Four times a second: end consumers that nobody uses, and tell of pauses that are over."""
+        """Four times a second: end consumers that nobody uses."""
         for one in self._js.consumers.consumers:
             if one is None:
                 continue
-            config = one.consumer.config
-            until = one.consumer.paused_until_ns
-            if until and until <= wall_ns:
-                one.consumer.pause(0)
-                self._js.consumers.wake(one)
-                event = consumer_types.paused(one.hosted.stream.config.name, one.name, until, time.time_ns())
-                self._js.advise(event.subject, event.type, event.fields, one.hosted.account)
-            threshold = config.inactive_threshold
+            threshold = one.consumer.config.inactive_threshold
             if threshold and not len(one.pulls) and not one.is_bound and wall_ns - one.active_ns > threshold:
                 self.end_unused(one)
+
+    def resume(self, one) -> None:
+        """A pause is over."""
+        until = one.consumer.paused_until_ns
+        one.consumer.pause(0)
+        self._js.consumers.wake(one)
+        event = consumer_types.paused(one.hosted.stream.config.name, one.name, until, time.time_ns())
+        self._js.advise(event.subject, event.type, event.fields, one.hosted.account)
 
     def stop(self) -> None:
         """The broker stops: pull requests end."""

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from shardbroker.jetstream.consumer cimport Delivery
 from shardbroker.workers.consumer_sends cimport ConsumerSends
 from shardbroker.workers.hosted_consumer cimport HostedConsumer
 
@@ -19,4 +20,7 @@ cdef class ConsumerPulls(ConsumerSends):
     cdef uint64_t sendable(self, HostedConsumer one) noexcept
     cdef bint serve(self, HostedConsumer one, uint64_t wall_ns) noexcept
     cdef void tell_ended(self, HostedConsumer one) noexcept
-    cdef void tick_pulls(self, HostedConsumer one, uint64_t wall_ns, bint look) noexcept
+    cdef void drop_unheard(self, HostedConsumer one) noexcept
+    cdef bint waits_for_time(
+        self, HostedConsumer one, const Delivery *delivery, uint64_t time_ns, uint64_t wall_ns
+    ) noexcept

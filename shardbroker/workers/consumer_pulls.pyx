@@ -9,7 +9,7 @@ found when there is something for him, and four times a second. Rules and texts:
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from shardbroker.jetstream.consumer cimport COUNTING, SEARCHING, Delivery
+from shardbroker.jetstream.consumer cimport AT_THE_END, COUNTING, PAUSED, SEARCHING, Delivery
 from shardbroker.jetstream.consumer_next cimport NextWish, read_next_wish
 from shardbroker.jetstream.waiting_pulls cimport (
     END_BATCH_COMPLETED,
@@ -116,6 +116,8 @@ cdef class ConsumerPulls(ConsumerSends):
         """An unusual request, or one to a consumer with limits or priority groups. Raises PullRefused."""
         if headers and is_level_too_high(header_of(headers, b"Nats-Required-Api-Level") or b""):
             raise PullRefused(consumer_statuses.REQUIRED_API_LEVEL)
+        if not one.is_pull:
+            raise PullRefused(consumer_statuses.PUSH_BASED)
         wish = read_next(body)
         block = check_next(wish, one.consumer.config, one.pulls.pinned.decode("latin-1"))
         if block is None and wish.expires < 0:  # it has expired before it came
@@ -154,9 +156,14 @@ cdef class ConsumerPulls(ConsumerSends):
             if count >= SLICE_MESSAGES or sent >= SLICE_BYTES or self.host.router.overflow.first != NULL:
                 more = True
                 break
+            if one.not_before_ns:
+                if one.not_before_ns > wall_ns:
+                    break
+                one.not_before_ns = 0
             if not one.consumer.next_delivery(wall_ns, &delivery):
                 more = one.consumer.standstill == COUNTING or one.consumer.standstill == SEARCHING
-                if not more:
+                # While acknowledgements are missing requests that would not wait do wait, as in nats-server.
+                if one.consumer.standstill == AT_THE_END or one.consumer.standstill == PAUSED:
                     one.pulls.expire(wall_ns, True)
                 break
             count += 1
@@ -166,6 +173,8 @@ cdef class ConsumerPulls(ConsumerSends):
                     continue
                 self.host.soon = True
                 more = True
+                break
+            if one.replays_original and self.waits_for_time(one, &delivery, record.time_ns, wall_ns):
                 break
             size = self.write_ack_subject(one, &delivery, record)
             pull = one.pulls.take(
@@ -203,19 +212,32 @@ cdef class ConsumerPulls(ConsumerSends):
                 continue
             self.refusals.append((account, reply, block))
 
+    cdef bint waits_for_time(
+        self, HostedConsumer one, const Delivery *delivery, uint64_t time_ns, uint64_t wall_ns
+    ) noexcept:
+        """replay_policy original: what was there when the consumer came keeps the gaps between messages."""
+        if delivery.deliveries > 1:
+            return False
+        if delivery.sequence > one.replay_until:
+            one.replays_original = False
+            return False
+        if one.replay_time_ns and time_ns > one.replay_time_ns:
+            if wall_ns < one.delivered_ns + (time_ns - one.replay_time_ns):
+                one.not_before_ns = one.delivered_ns + (time_ns - one.replay_time_ns)
+                return True
+        one.replay_time_ns = time_ns
+        return False
+
     # --- waiting ----------------------------------------------------------------------------------------
 
-    cdef void tick_pulls(self, HostedConsumer one, uint64_t wall_ns, bint look) noexcept:
-        """Time that is over, heartbeats; with `look` also whether anybody listens."""
-        cdef Pull *pull
+    cdef void drop_unheard(self, HostedConsumer one) noexcept:
+        """Requests to whose answers nobody listens any more end."""
+        cdef Pull *pull = one.pulls.head
         cdef Pull *after
-        one.pulls.expire(wall_ns, False)
-        if look:
-            pull = one.pulls.head
-            while pull != NULL:
-                after = pull.next
-                if not self.host.has_interest(pull.account, pull.reply[: pull.reply_size]):
-                    one.pulls.lost_interest(pull)
-                pull = after
+        while pull != NULL:
+            after = pull.next
+            if not self.host.has_interest(pull.account, pull.reply[: pull.reply_size]):
+                one.pulls.lost_interest(pull)
+            pull = after
         if one.pulls.ended:
             self.tell_ended(one)

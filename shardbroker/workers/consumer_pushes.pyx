@@ -1,15 +1,16 @@
 """Push consumers: they send as long as somebody listens to their deliver subject.
 
-Where there is a deliver group, those outside of it do not count: with nobody in the group messages wait.
-Whether somebody listens is known when a message finds nobody, and is looked at when there is something to
-send and four times a second. Flow control and heartbeats are PushFlow's matter. What has to wait for its time
-(rate limit, the gaps of an original replay) is looked at once a millisecond. Source: spec page 04, section 6.
+As in nats-server a listener is a subscription of just the deliver subject, and in just the deliver group if
+there is one: a wildcard or another group gets what is sent, but nothing is sent on its account. That is
+looked up when there is something to send, every 50 ms while nobody listens, and four times a second else.
+Flow control and heartbeats are PushFlow's matter. Source: spec page 04, section 6.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from shardbroker.jetstream.consumer cimport COUNTING, SEARCHING, Delivery
+from shardbroker.jetstream.consumer cimport COUNTING, POLICY_FLOW_CONTROL, SEARCHING, Delivery
 from shardbroker.shm.atomics cimport load_relaxed_u64
+from shardbroker.shm.interest_directory cimport InterestDirectory
 from shardbroker.shm.offsets cimport PRESSURE_CELLS
 from shardbroker.storage.frame cimport RecordHead
 from shardbroker.workers.hosted_consumer cimport HostedConsumer
@@ -32,16 +33,19 @@ cdef class ConsumerPushes(ConsumerPulls):
         cdef const RecordHead *record
         cdef uint64_t size, sent = 0
         cdef int count = 0
+        if not one.consumer.has_work(wall_ns) and one.consumer.is_counted:
+            return False
+        one.is_bound = self.is_listened(one)
         if not one.is_bound:
-            if not one.consumer.has_work(wall_ns):
-                return False
-            one.is_bound = self.has_listener(one)
-            if not one.is_bound:
-                return False
+            return False
         while not one.flow.is_stalled():
             if count >= SLICE_MESSAGES or sent >= SLICE_BYTES or self.host.router.overflow.first != NULL:
                 return True
-            if one.not_before_ns > wall_ns or self.is_pressed():
+            if one.not_before_ns:
+                if one.not_before_ns > wall_ns:
+                    return False
+                one.not_before_ns = 0
+            if self.is_pressed():
                 self.is_cold = self.host.soon = True
                 return True
             if not one.consumer.next_delivery(wall_ns, &delivery):
@@ -53,12 +57,11 @@ cdef class ConsumerPushes(ConsumerPulls):
                     continue
                 self.host.soon = True
                 return True
-            if one.replays_original and self.waits_for_time(
-                one, record.time_ns, delivery.deliveries, wall_ns
-            ):
-                self.is_cold = self.host.soon = True
-                return True
+            if one.replays_original and self.waits_for_time(one, &delivery, record.time_ns, wall_ns):
+                return False
             size = self.write_ack_subject(one, &delivery, record)
+            if one.rate and self.is_over_rate(one, size, wall_ns):
+                return False
             if self.send_message(
                 one, record, one.deliver_subject, <uint32_t> len(one.deliver_subject), NULL, 0
             ) == 0:
@@ -67,17 +70,13 @@ cdef class ConsumerPushes(ConsumerPulls):
             one.consumer.mark_delivered(&delivery, wall_ns)
             one.active_ns = one.delivered_ns = wall_ns
             sent += size
-            if one.rate:
-                one.not_before_ns = max(one.not_before_ns, wall_ns) + size * SECOND_NS // one.rate
-            if one.flow.sent(size, wall_ns):
+            if one.flow.sent(size, wall_ns) or (
+                one.consumer.policy == POLICY_FLOW_CONTROL
+                and one.consumer.pending.count >= one.consumer.max_ack_pending
+                and not one.flow.request
+            ):
                 self.ask_flow(one)
         return False
-
-    def has_listener(self, HostedConsumer one not None):
-        """Whether somebody listens to the deliver subject; where a deliver group is named, in that group."""
-        if one.deliver_group:
-            return self.host.has_member(one.hosted.account, one.deliver_subject, one.deliver_group)
-        return self.host.has_interest(one.hosted.account, one.deliver_subject)
 
     cdef bint is_pressed(self) noexcept:
         """Whether somebody who gets messages of this worker's consumers reads slower than they come."""
@@ -88,39 +87,59 @@ cdef class ConsumerPushes(ConsumerPulls):
         """is_pressed() for Python."""
         return bool(self.is_pressed())
 
-    cdef bint waits_for_time(
-        self, HostedConsumer one, uint64_t time_ns, uint64_t deliveries, uint64_t wall_ns
-    ) noexcept:
-        """replay_policy original: messages come with the gaps that they were stored with."""
-        if deliveries > 1:
-            return False
-        if one.replay_time_ns and time_ns > one.replay_time_ns:
-            if wall_ns < one.delivered_ns + (time_ns - one.replay_time_ns):
-                one.not_before_ns = one.delivered_ns + (time_ns - one.replay_time_ns)
-                return True
-        one.replay_time_ns = time_ns
+    cdef bint is_over_rate(self, HostedConsumer one, uint64_t size, uint64_t wall_ns) noexcept:
+        """Whether this many bytes must wait. Like nats-server's, the limit lets a burst pass after a rest."""
+        cdef uint64_t cost_ns = size * SECOND_NS // one.rate
+        cdef uint64_t paid_until_ns = max(one.paid_until_ns, wall_ns) + cost_ns
+        cdef uint64_t burst_ns = max(one.burst_ns, cost_ns)
+        if paid_until_ns > wall_ns + burst_ns:
+            one.not_before_ns = paid_until_ns - burst_ns
+            return True
+        one.paid_until_ns = paid_until_ns
         return False
 
     cdef void ask_flow(self, HostedConsumer one) noexcept:
-        """A flow control request behind the message that filled half of the window."""
+        """A flow control request behind the message that filled half of the window.
+
+        With ack policy flow_control also behind the last one that may be pending, and behind heartbeats while
+        something is.
+        """
         one.flow_number += 1
         subject = flow_control_prefix(one.hosted.stream.config.name, one.name)
         subject += b"%04d" % (one.flow_number % 10_000)
-        one.flow_sequence = one.consumer.position - 1
-        one.flow_consumer_sequence = one.consumer.next_consumer_sequence - 1
         one.flow.ask(subject)
         self.host.send(one.hosted.account, one.deliver_subject, b"", consumer_statuses.FLOW_CONTROL, subject)
 
-    cdef void tick_push(self, HostedConsumer one, uint64_t wall_ns, bint look) noexcept:
-        """Interest, heartbeats."""
-        if look:
-            one.is_bound = self.has_listener(one)
-            if not one.is_bound:
-                one.flow.forget()
+    cpdef bint is_listened(self, HostedConsumer one) noexcept:
+        """Whether somebody subscribes to the deliver subject, in the deliver group if there is one."""
+        cdef InterestDirectory directory = self.host.router.routes.directory
+        cdef uint64_t group = 0
+        if one.deliver_group:
+            group = directory.queue_hash_of(one.deliver_group, <uint32_t> len(one.deliver_group))
+        return directory.has_exactly(
+            one.hosted.account, one.deliver_subject, <uint32_t> len(one.deliver_subject), group
+        )
+
+    cdef bint has_come(self, HostedConsumer one, uint64_t wall_ns) noexcept:
+        """Look whether somebody listens: True if that is new."""
+        cdef bint was_bound = one.is_bound
+        one.is_bound = self.is_listened(one)
         if one.is_bound:
             one.active_ns = wall_ns
-            if one.flow.beats(wall_ns):
-                block = consumer_statuses.idle_heartbeat(
-                    one.consumer.next_consumer_sequence - 1, one.consumer.delivered_stream, one.flow.request
-                )
-                self.host.send(one.hosted.account, one.deliver_subject, b"", block)
+        else:
+            one.flow.forget()
+        return one.is_bound and not was_bound
+
+    cdef void beat(self, HostedConsumer one, uint64_t wall_ns) noexcept:
+        """Send a heartbeat if one is due."""
+        if one.is_bound and one.flow.beats(wall_ns):
+            block = consumer_statuses.idle_heartbeat(
+                one.consumer.next_consumer_sequence - 1, one.consumer.delivered_stream, one.flow.request
+            )
+            self.host.send(one.hosted.account, one.deliver_subject, b"", block)
+            if (
+                one.consumer.policy == POLICY_FLOW_CONTROL
+                and one.consumer.pending.count
+                and not one.flow.request
+            ):
+                self.ask_flow(one)

@@ -25,5 +25,8 @@ cdef class ConsumerService:
     cdef bint releasable(self, Hosted hosted, uint64_t end) except -1:
         return True
 
+    cdef int fire(self, uint64_t wall_ns) except -1:
+        return 0
+
     cdef int tick(self, uint64_t wall_ns) except -1:
         return 0

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
 
 
-def info_of(stream: str, one: "HostedConsumer", *, with_version: bool) -> dict:
+def info_of(js: "JetStream", stream: str, one: "HostedConsumer", *, with_version: bool) -> dict:
     """A ConsumerInfo. ``with_version``: the metadata says who answers (CREATE, INFO and RESET do)."""
     consumer = one.consumer
     config = consumer.config
     groups = [
         consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
-        for group in config.priority_groups or ()
+        for group in (config.priority_groups or ())[:1]  # nats-server uses the first one alone
     ]
     return consumer_types.consumer_info(
         stream=stream,
@@ -42,7 +42,7 @@ def info_of(stream: str, one: "HostedConsumer", *, with_version: bool) -> dict:
         waiting=len(one.pulls),
         pending=consumer.num_pending,
         now=time.time_ns(),
-        push_bound=one.is_bound and not one.is_pull,
+        push_bound=not one.is_pull and js.consumers.is_listened(one),
         pause_until=consumer.paused_until_ns or None,
         priority_groups=groups,
     )
@@ -61,7 +61,7 @@ def answer_query(js: "JetStream", arguments: dict) -> dict:
     for account, stream, one in _consumers(js, wanted, after):
         if len(found) == limits.consumers_answered_max:
             return {"consumers": found, "more": True}
-        info = info_of(stream, one, with_version=False)
+        info = info_of(js, stream, one, with_version=False)
         if not arguments.get("config"):
             del info["config"]
         found.append((account, stream, info))

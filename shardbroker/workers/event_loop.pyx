@@ -277,7 +277,7 @@ cdef class EventLoop(LoopPort):
 
     cdef int timeout_ms(self) noexcept:
         """How long this turn may block."""
-        cdef uint64_t left
+        cdef uint64_t until
         if self.ready_first != NULL or self.control_ready or self.session.services.pressing:
             return 0
         if self.overflow.first != NULL:
@@ -292,12 +292,14 @@ cdef class EventLoop(LoopPort):
         self.leave_since_ns = 0
         if self.parked_count or self.session.services.soon:
             return 1
-        if self.next_tick_ns <= self.now_ns:
+        until = self.next_tick_ns
+        if self.session.services.due_ns:
+            until = min(until, self.session.services.due_ns)
+        if until <= self.now_ns:
             return 0
         if self.outbound.invited or self.inbound.waiting:
             return 1  # a peer boots: it may ask, or answer, without a doorbell
-        left = (self.next_tick_ns - self.now_ns) // 1_000_000 + 1
-        return <int> left
+        return <int> ((until - self.now_ns) // 1_000_000 + 1)
 
     cdef int wait(self) noexcept:
         """Wait for something to do and note which clients it concerns."""

@@ -23,9 +23,14 @@ cdef DeliveryTarget *new_target(uint32_t account, int service, uint32_t index) e
 
 
 cdef class HostedConsumer:
-    """`index` is its place in ConsumerHost.consumers; `new_pin()` makes ids of pinned clients."""
+    """`index` is its place in ConsumerHost.consumers; `new_pin()` makes ids of pinned clients.
 
-    def __init__(self, Consumer consumer not None, Hosted hosted not None, uint32_t index, now_ns, new_pin):
+    A rate limit lets `burst_size` bytes pass at once.
+    """
+
+    def __init__(
+        self, Consumer consumer not None, Hosted hosted not None, uint32_t index, now_ns, new_pin, burst_size
+    ):
         config = consumer.config
         self.consumer = consumer
         self.hosted = hosted
@@ -40,6 +45,9 @@ cdef class HostedConsumer:
         self.pulls = WaitingPulls(
             config.max_waiting, config.priority_policy, config.priority_timeout, new_pin
         )
+        self.burst_size = burst_size
+        self.replays_original = config.replay_policy == "original"
+        self.replay_until = consumer.state.messages.last
         self.flow = PushFlow(config.flow_control, config.idle_heartbeat, now_ns)
         self.configure(config)
 
@@ -52,7 +60,8 @@ cdef class HostedConsumer:
         """The consumer has this configuration from now on."""
         self.is_pull = config.is_pull
         self.headers_only = config.headers_only
-        self.persists = self.hosted.memory or not config.mem_storage
+        self.is_memory = config.mem_storage and not self.hosted.memory
+        self.is_lazy = self.is_memory and config.ack_policy == "none"
         self.sample_percent = config.sample_percent()
         self.pulls.configure(config.max_waiting, config.priority_policy, config.priority_timeout)
         self.is_plain = config.priority_policy == "none" and not (
@@ -61,7 +70,9 @@ cdef class HostedConsumer:
         self.deliver_subject = config.deliver_subject.encode()
         self.deliver_group = config.deliver_group.encode()
         self.rate = config.rate_limit_bps // 8
-        self.replays_original = config.replay_policy == "original"
+        if self.rate:
+            # nats-server lets one message of the largest size pass at once.
+            self.burst_ns = self.burst_size * 1_000_000_000 // self.rate
 
     def targets(self):
         """Addresses of what pull requests, acknowledgements and flow control are delivered to."""

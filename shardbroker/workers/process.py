@@ -226,6 +226,7 @@ class Worker:
             case messages.Stop():
                 if self._jetstream is not None:
                     self._jetstream.stop()
+                    self._loop.round()  # what the others have told our clients
                 self._loop.close_some(1 << 30, _SERVER_SHUTDOWN)
                 self._loop.stop()
             case messages.ReopenLog():
@@ -309,6 +310,11 @@ class Worker:
     # --- monitoring -------------------------------------------------------------------------------------
 
     def _answer(self, query: messages.Query) -> bytes:
+        if query.kind == messages.QUERY_FAREWELL:
+            if self._jetstream is not None:
+                self._jetstream.stop()
+                self._loop.close_some(0, _SERVER_SHUTDOWN)  # nobody yet: it publishes first
+            return b"{}"
         arguments = query.arguments
         if query.kind == messages.QUERY_CONSUMERS:
             return self._jetstream.describe_consumers(arguments)

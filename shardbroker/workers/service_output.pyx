@@ -5,7 +5,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from shardbroker.digits cimport write_size_line
-from shardbroker.routing.route_cache cimport Route, RouteGroup
+from shardbroker.routing.route_cache cimport Route
 from shardbroker.routing.router cimport PublishView
 
 
@@ -95,21 +95,6 @@ cdef class ServiceOutput(Services):
         return route != NULL and (
             route.plain_count != 0 or route.group_count != 0 or route.remote_mask != 0
         )
-
-    def has_member(self, uint32_t account, bytes subject, bytes queue):
-        """Whether anybody in this queue group would get a message on this subject."""
-        cdef uint64_t hash = 0, queue_hash
-        cdef Route *route = self.router.routes.find(account, subject, <uint32_t> len(subject), &hash)
-        cdef RouteGroup *group
-        cdef uint32_t i
-        if route == NULL:
-            return False
-        queue_hash = self.router.routes.directory.queue_hash_of(queue, <uint32_t> len(queue))
-        for i in range(route.group_count):
-            group = &route.groups[i]
-            if group.queue_hash == queue_hash:
-                return group.count != 0 or group.remote_unlimited != 0 or group.remote_limited != 0
-        return False
 
     def count_api(self, bint failed):
         """One request of the API was answered."""

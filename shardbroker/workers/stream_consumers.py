@@ -70,6 +70,9 @@ class StreamConsumers:
                 done(1)
             elif not consumer.count_on():
                 return _JOB_PRESSES
+            elif one.is_lazy:
+                one.wants_snapshot = True
+                stored(0)
             else:
                 self.keep(one, stored)
             return 0
@@ -87,20 +90,21 @@ class StreamConsumers:
     def _serve(self, consumer: Consumer):
         """Take requests and acknowledgements of a consumer."""
         hosted = self._entry.hosted
-        one = self._js.consumers.attach(consumer, hosted, self._js.keeper.new_pin)
+        burst = self._entry.config.max_msg_size
+        burst = burst if burst > 0 else self._js.options.max_payload
+        one = self._js.consumers.attach(consumer, hosted, self._js.keeper.new_pin, burst)
         self.by_name[consumer.name] = one
         self.index.put(consumer.name, consumer.config)
         names = f"{self._entry.name}.{consumer.name}".encode()
         next_target, ack_target, flow_target = one.targets()
-        wanted = [
-            (ack_target, b"$JS.ACK." + names + b".>"),
-            (next_target, b"$JS.API.CONSUMER.MSG.NEXT." + names),
-        ]
+        wanted = [(next_target, b"$JS.API.CONSUMER.MSG.NEXT." + names)]
+        if consumer.config.ack_policy != "flow_control":
+            wanted.append((ack_target, b"$JS.ACK." + names + b".>"))
         if consumer.config.flow_control:
             wanted.append((flow_target, b"$JS.FC." + names + b".>"))
         for target, subject in wanted:
             one.numbers.append(self._js.host.subscribe_target(target, subject, hosted.account))
-        one.is_bound = not one.is_pull and self._js.consumers.has_listener(one)
+        one.is_bound = not one.is_pull and self._js.consumers.is_listened(one)
         self._js.consumers.wake(one)
         self._js.host.write_figures(hosted)
         return one
@@ -112,6 +116,8 @@ class StreamConsumers:
         if notes is None:
             return
         for found in notes.consumers():
+            if found.boot not in ("", self._js.server_id):
+                continue  # it was in memory only, of a broker that has ended
             try:
                 config = ConsumerConfig.from_stored(orjson.dumps(found.config))
                 consumer = consumer_notes.restore(
@@ -124,7 +130,7 @@ class StreamConsumers:
             if config.pause_until is not None:
                 consumer.pause(max(parse_time(config.pause_until), 0))
             one = self._serve(consumer)
-            one.wants_snapshot = True
+            one.is_noted = one.wants_snapshot = True
         self.sweep(None)
 
     def configure(self, retention: str) -> None:
@@ -142,15 +148,20 @@ class StreamConsumers:
         one.consumer.take_config(config)
         one.configure(config)
         self.index.put(name, config)
-        self._js.consumers.wake(one)
-        self.keep(one, done)
+        one.is_held = True  # what is delivered by it comes behind the answer
+
+        def stored(errno: int) -> None:
+            one.is_held = False
+            done(errno)
+            self._js.consumers.wake(one)
+
+        self.keep(one, stored)
 
     def keep(self, one, done: Callable[[int], None] | None = None) -> None:
-        """Write configuration and state of a consumer down; ``done(errno)`` once both are stored."""
-        if not one.persists:
-            if done is not None:
-                done(0)
-            return
+        """Write configuration and state of a consumer down; ``done(errno)`` once both are stored.
+
+        One with memory storage is written down for the successor of this worker alone: nobody waits for that.
+        """
         hosted = self._entry.hosted
         stream = hosted.stream
         position = stream.log.position
@@ -159,7 +170,9 @@ class StreamConsumers:
             "config": one.consumer.config.to_json_dict(),
             "created": one.consumer.created_ns,
         }
-        one.is_noting = True
+        if one.is_memory:
+            body["boot"] = self._js.server_id
+        one.is_noting = one.is_noted = True
 
         def stored(errno: int) -> None:
             one.is_noting = False
@@ -167,7 +180,7 @@ class StreamConsumers:
                 one.wants_snapshot = True
             else:
                 one.noted_at = max(one.noted_at, position)
-            if done is not None:
+            if done is not None and not one.is_memory:
                 done(errno)
 
         stream.stage_frame(_FRAME_NOTE, note(NOTE_CONFIG, orjson.dumps(body)))
@@ -176,6 +189,8 @@ class StreamConsumers:
         one.wants_snapshot = False
         one.delta_size = 0
         self._js.host.stage_done(hosted)
+        if done is not None and one.is_memory:
+            done(0)
 
     # --- ending -----------------------------------------------------------------------------------------
 
@@ -185,7 +200,7 @@ class StreamConsumers:
         hosted = self._entry.hosted
         self._stop(one)
         self.sweep(one.consumer)
-        if not one.persists:
+        if not one.is_noted:
             done(0)
             return
         call = self._js.host.call_number(done)

@@ -37,6 +37,7 @@ cdef class StreamHost(StreamReads):
 
     cdef bint take_publish(self, Hosted hosted, PublishView *view, DeliveryTarget *publisher) noexcept
     cdef int append_dirty(self) except -1
+    cdef void note_due_time(self) noexcept
     cdef void tell_consumers(self, Hosted hosted, const uint8_t *frame) noexcept
     cdef int drain(self) except -1
     cdef int finish_record(self, LaneRecord *record) except -1

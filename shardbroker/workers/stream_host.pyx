@@ -255,6 +255,8 @@ cdef class StreamHost(StreamReads):
                 self.full_since_ns = 0
             elif now_ns - self.full_since_ns >= FULL_WAIT_NS:
                 self.router.services_full = False
+        if self.due_ns and self.due_ns <= now_ns:
+            self.consumers.fire(now_ns + self.wall_offset_ns)
         if self.soon:
             self.look_at_cold(now_ns)
         left = <uint32_t> len(self.requests)
@@ -471,12 +473,18 @@ cdef class StreamHost(StreamReads):
         if self.consumers.deliver(self.now_ns + self.wall_offset_ns):
             self.pressing = True
         self.append_dirty()
+        self.note_due_time()
         if self.is_awaited:
             self.is_awaited = False
             self.lane.publish()
         else:
             self.lane.show()
         return 0
+
+    cdef void note_due_time(self) noexcept:
+        """When consumers have something to do, by the clock of the loop."""
+        cdef uint64_t due_ns = self.consumers.due_ns
+        self.due_ns = due_ns - self.wall_offset_ns if due_ns > self.wall_offset_ns else 0
 
     cdef int append_dirty(self) except -1:
         """Move staged frames into the lane (or into memory)."""
@@ -769,6 +777,7 @@ cdef class StreamHost(StreamReads):
         self.touched.clear()
         self.free_ended_targets()
         self.consumers.tick(now_ns + self.wall_offset_ns)
+        self.note_due_time()
         for ticking in self.ticking:
             try:
                 ticking(now_ns + self.wall_offset_ns)

@@ -19,13 +19,14 @@ HERE = Path(__file__).resolve().parent
 PROGRAM_TIMEOUT_S = 60.0
 
 
-def node_environment() -> dict[str, str]:
-    """Environment for node with the client module; skips if node or the module is missing."""
+def node_environment(*modules_needed: str) -> dict[str, str]:
+    """Environment for node with modules of ``@nats-io``; skips if node or one of them is missing."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed (Debian: apt-get install nodejs npm)")
     modules = CACHE / "js" / "node_modules"
-    if not (modules / "@nats-io" / "transport-node").is_dir():
-        pytest.skip(f"no @nats-io/transport-node under {modules}: make clients")
+    for name in ("transport-node", *modules_needed):
+        if not (modules / "@nats-io" / name).is_dir():
+            pytest.skip(f"no @nats-io/{name} under {modules}: make clients")
     return {**os.environ, "NODE_PATH": str(modules)}
 
 
@@ -38,13 +39,13 @@ def nats_cli() -> str:
     return found
 
 
-def compiled_c_client(directory: Path) -> Path:
-    """The C test program, compiled into ``directory``; skips without compiler or library."""
+def compiled_c_client(directory: Path, source: str = "client.c") -> Path:
+    """A C test program, compiled into ``directory``; skips without compiler or library."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
     program = directory / "c_client"
-    command = [compiler, "-O1", "-Wall", str(HERE / "c" / "client.c"), "-o", str(program), "-lnats"]
+    command = [compiler, "-O1", "-Wall", str(HERE / "c" / source), "-o", str(program), "-lnats"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S)
     if result.returncode != 0 and ("nats.h" in result.stderr or "-lnats" in result.stderr):
         pytest.skip("no libnats (Debian: apt-get install libnats-dev)")

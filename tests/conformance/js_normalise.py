@@ -1,7 +1,8 @@
 """What two servers may differ in, taken out of JetStream answers; every other byte must be equal.
 
-Taken out: times (but not Go's zero time), event ids, the server's name, counts of the API since the server
-started, and a client's number, round trip and start in advisories.
+Taken out: times (but not Go's zero time), event ids, the server's name, pins, numbers of flow control
+requests, counts of the API since the server started, and a client's number, round trip and start in
+advisories.
 """
 
 import re
@@ -11,6 +12,7 @@ from tests.conformance.wire import Answer
 
 _TIME = re.compile(rb"(?!0001-01-01)[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 _ACK_TIME = re.compile(rb"(\$JS\.ACK\.[^.]+\.[^.]+\.[0-9]+\.[0-9]+\.[0-9]+\.)[0-9]+(\.[0-9]+)$")
+_FLOW = re.compile(rb"^(\$JS\.FC\.[^.]+\.[^.]+\.)[0-9A-Za-z]{4}$")
 _RULES = [
     (_TIME, b"<time>"),
     (re.compile(rb'"id":"[0-9A-Za-z]{22}"'), b'"id":"<id>"'),
@@ -19,6 +21,8 @@ _RULES = [
     (re.compile(rb'"ack_time":[0-9]+'), b'"ack_time":<ns>'),
     (re.compile(rb'"pause_remaining":[0-9]+'), b'"pause_remaining":<ns>'),
     (re.compile(rb',"_shardbroker[^"]*":"[^"]*"'), b""),  # what is done in another way is told there
+    (re.compile(rb'(Nats-Pin-Id: |pinned_(client_)?id":")[0-9A-Za-z]{22}'), rb"\1<pin>"),
+    (re.compile(rb"(Nats-Consumer-Stalled: .*\.)[0-9A-Za-z]{4}"), rb"\1<id>"),
     (re.compile(rb'"rtt":[0-9]+,'), b""),  # there once it was measured
 ]
 
@@ -29,8 +33,8 @@ def comparable(answer: Answer, server_name: str) -> str:
     for pattern, text in _RULES:
         body = pattern.sub(text, body)
     words = answer.line.split()
-    # The time in an ack subject.
-    words = [_ACK_TIME.sub(rb"\1<ns>\2", word) for word in words]
+    # The time in an ack subject, the number of a flow control request.
+    words = [_FLOW.sub(rb"\1<id>", _ACK_TIME.sub(rb"\1<ns>\2", word)) for word in words]
     if words[1].startswith(b"_R"):
         words[1] = b"_R"
     # Sizes follow from the body, and times have more or fewer digits.

@@ -10,6 +10,7 @@ has been told must be true for the other, also when another worker process serve
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -24,6 +25,12 @@ LISTEN_S = 0.15
 #: nats-server deletes files after its answer, and finds those that are left when the name is used again.
 REMAINS_S = 0.03
 
+#: How long to wait for what comes to listeners before something that depends on it.
+SETTLE_S = 0.05
+#: In a payload: the pin that a client was given last.
+PIN = b"<pin>"
+_PIN_HEADER = re.compile(rb"Nats-Pin-Id: ([^\r]+)\r\n")
+
 Headers = dict[str, str] | bytes | None
 
 
@@ -35,9 +42,11 @@ class Step:
     payload: bytes = b""
     headers: bytes = b""
     listen: str = ""  # subscribe to this instead of sending
+    group: str = ""  # as a member of this queue group
     many: bool = False  # answers until one with a status
     silent: bool = False  # no answer is expected
     reply: bool = True  # send a reply subject
+    to: str = ""  # the answers go to this subject, where a listener may hear them; none is waited for
     rest_s: float = 0.0
 
 
@@ -134,6 +143,7 @@ class Session:
     def __init__(self, port: int, connections: int = 1) -> None:
         self.wires = [Wire(port) for _ in range(connections)]
         self.server_name = ""
+        self._pin = b""  # the last one that was seen
         self._number = self._listeners = 0
         for index, wire in enumerate(self.wires):
             wire.read_answers(1)
@@ -153,12 +163,19 @@ class Session:
             return []
         if step.listen:
             self._listeners += 1
-            self.wires[0].send(b"SUB %s l%d\r\nPING\r\n" % (step.listen.encode(), self._listeners))
+            subject = f"{step.listen} {step.group}".strip().encode()
+            self.wires[0].send(b"SUB %s l%d\r\nPING\r\n" % (subject, self._listeners))
             self.wires[0].read_pongs(self.wires[0].pong_count + 1)
             return []
         index = self._number % len(self.wires)
         wire = self.wires[index]
         self._number += 1
+        if PIN in step.payload:
+            self._find_pin()
+        if step.to:
+            wire.send(self._text(step, step.to.encode()) + b"PING\r\n")
+            wire.read_pongs(wire.pong_count + 1)
+            return []
         reply = b"_R%d.%d" % (index, self._number)
         wire.send(self._text(step, reply if step.reply else b""))
         found = self._answers(wire, reply)
@@ -172,15 +189,23 @@ class Session:
             wire.read_until(lambda: bool(list(found())), f"answer to {step}")
         return list(found())
 
+    def _find_pin(self) -> None:
+        """Look at the latest messages, which may not have been read yet."""
+        self.wires[0].read_for(SETTLE_S)
+        for answer in (one for wire in self.wires for one in wire.answers):
+            found = _PIN_HEADER.search(answer.body)
+            self._pin = found[1] if found else self._pin
+
     def _text(self, step: Step, reply: bytes) -> bytes:
+        payload = step.payload.replace(PIN, self._pin)
         ping = b"PING\r\n" if step.silent or not step.reply else b""
         head = step.subject.encode() + b" " + reply
-        size = len(step.headers) + len(step.payload)
+        size = len(step.headers) + len(payload)
         if step.headers:
             line = b"HPUB %s %d %d\r\n" % (head, len(step.headers), size)
         else:
             line = b"PUB %s %d\r\n" % (head, size)
-        return line + step.headers + step.payload + b"\r\n" + ping
+        return line + step.headers + payload + b"\r\n" + ping
 
     @staticmethod
     def _answers(wire: Wire, reply: bytes):

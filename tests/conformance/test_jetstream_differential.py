@@ -12,7 +12,16 @@ import pytest
 from tests.conformance import js_script
 from tests.conformance.js_normalise import transcript
 from tests.conformance.js_script import JetStreamScript
-from tests.conformance.scripts import js_advisories, js_consumers, js_messages, js_publish, js_streams
+from tests.conformance.scripts import (
+    js_advisories,
+    js_consumers,
+    js_delivery,
+    js_messages,
+    js_priority,
+    js_publish,
+    js_pulls,
+    js_streams,
+)
 from tests.conformance.servers import Server, ServerPool
 
 SCRIPTS = [
@@ -21,6 +30,9 @@ SCRIPTS = [
     *js_publish.SCRIPTS,
     *js_advisories.SCRIPTS,
     *js_consumers.SCRIPTS,
+    *js_pulls.SCRIPTS,
+    *js_priority.SCRIPTS,
+    *js_delivery.SCRIPTS,
 ]
 OPTIONS = {"jetstream": True}
 

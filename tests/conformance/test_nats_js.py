@@ -1,4 +1,4 @@
-"""Property: a program written with the official JavaScript client works unchanged (see ``js/client.js``)."""
+"""Property: programs written with the official JavaScript client work unchanged (see ``js/*.js``)."""
 
 from tests.conformance import clients
 from tests.conformance.servers import Server
@@ -9,4 +9,12 @@ def test_javascript_client(broker: Server) -> None:
     environment = clients.node_environment()
     program = str(clients.HERE / "js" / "client.js")
     output = clients.run(["node", program, str(broker.port)], environment=environment)
+    assert output.splitlines()[-1] == "ok all", output
+
+
+def test_javascript_client_with_jetstream(jetstream_broker: Server) -> None:
+    """Consumers, key-value, objects."""
+    environment = clients.node_environment("jetstream", "kv", "obj")
+    program = str(clients.HERE / "js" / "jetstream.js")
+    output = clients.run(["node", program, str(jetstream_broker.port)], environment=environment)
     assert output.splitlines()[-1] == "ok all", output

@@ -28,6 +28,13 @@ PROMISES = {
     ],
     "queue_workers.py": ["300 jobs, each done once"],
     "work_queue.py": ["300 jobs stored, each done once"],
+    "object_store.py": [
+        "sky.png: 700000 bytes in 6 chunks",
+        "got back: 700000 bytes, grey, mostly",
+        "there is: [('sky.png', 'blue, after all')]",
+        "sky.png is gone",
+        "somebody saw that sky.png was deleted",
+    ],
     "key_value.py": [
         "too late: colour.sky was changed by somebody else",
         "colour.sky revision 1: grey",

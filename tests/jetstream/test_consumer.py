@@ -94,6 +94,32 @@ def test_floors_as_nats_server_has_them() -> None:
     assert floor(consumer) == (4, 3)
 
 
+def test_an_exhausted_message_holds_the_floor() -> None:
+    """As in nats-server 2.15: until nothing is pending after an acknowledgement, or a purge passes it."""
+    face = filled(b"a", b"a", b"a", b"a")
+    consumer = make(face, max_deliver=1, ack_wait=10)
+    face.next(consumer, 0)
+    for now in (5, 6, 7):
+        face.next(consumer, now)
+    face.due(consumer, 10)
+    assert floor(consumer) == (0, 0)
+    face.answer(consumer, "ack", 2, 2)
+    face.answer(consumer, "ack", 1, 1)
+    assert floor(consumer) == (0, 0)
+    face.purge(below=4)
+    assert floor(consumer) == (3, 3)
+    face.answer(consumer, "ack", 4, 4)
+    assert floor(consumer) == (4, 4)
+    face.store(b"a")
+    face.next(consumer, 20)
+    face.due(consumer, 30)
+    assert (consumer.num_ack_pending, floor(consumer)) == (0, (4, 4))
+    face.store(b"a")
+    face.next(consumer, 30)
+    face.answer(consumer, "ack", 6, 6)
+    assert floor(consumer) == (6, 6)
+
+
 def test_acknowledging_all_covers_what_is_below() -> None:
     face = filled(*[b"a"] * 5)
     consumer = make(face, keeps_finished=True, ack_policy="all")
@@ -137,7 +163,7 @@ def test_max_deliver_is_told_once_and_an_acknowledgement_still_counts() -> None:
     assert face.due(consumer, 20) == 0
     assert consumer.events == [("max_deliver", 1, 1, 2)]
     assert face.next(consumer, 20) == "at the end"
-    assert (consumer.num_redelivered, floor(consumer)) == (1, (2, 1))
+    assert (consumer.num_redelivered, floor(consumer)) == (1, (0, 0))
     assert face.consumers.removable() == []
     assert face.answer(consumer, "ack", 1, 2)[:2] == (True, True)
     assert face.consumers.removable() == [1]
@@ -254,6 +280,22 @@ def test_notes_keep_counts_and_order() -> None:
     assert consumer_notes.describe(again) == consumer_notes.describe(consumer)
     assert again.num_pending == consumer.num_pending == 2
     assert consumer_notes.take_delta(again) == b""
+
+
+def test_where_flow_control_acknowledges_nothing_is_sent_again() -> None:
+    """There is no ack_wait, also not after a restart from a snapshot and deltas."""
+    face = filled(b"a", b"a", b"a")
+    consumer = make(face, ack_policy="flow_control", ack_wait=0)
+    face.take(consumer, 1, 1)
+    notes = [consumer_notes.snapshot(consumer)]
+    face.take(consumer, 2, 1)
+    notes.append(consumer_notes.take_delta(consumer))
+    again = consumer_notes.restore("c", consumer.config, face.state, 1, notes)
+    for one in (consumer, again):
+        assert (face.next_due(one), face.due(one, SECOND), one.num_ack_pending) == (0, 0, 2)
+        assert face.next(one, SECOND, False) == (3, 3, 1, 0)
+    face.answer(again, "ack", 2, 2)
+    assert (again.num_ack_pending, floor(again)) == (0, (2, 2))
 
 
 def test_a_restart_does_not_move_a_consumer_whose_first_message_went() -> None:

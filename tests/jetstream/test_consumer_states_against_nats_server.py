@@ -27,6 +27,7 @@ CONFIGS = [
     {"filter_subject": "S.*", "max_ack_pending": 3},
     {"max_deliver": 2},
     {"max_deliver": 1},
+    {"max_deliver": 1, "max_ack_pending": 3},
     {"ack_policy": "all"},
     {"ack_policy": "none"},
     {"deliver_policy": "last"},

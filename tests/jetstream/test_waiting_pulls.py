@@ -187,3 +187,21 @@ def test_unpinned_by_an_operator() -> None:
     # The request of the client that was pinned has a stale id now.
     assert served(pulls, 2) == [b"b", None]
     assert pulls.take_ended() == [(WRONG_PIN, b"a", 0, 4, 0)]
+
+
+def test_nothing_is_due_before_the_time_that_is_told() -> None:
+    """The host sleeps until `due_ns`: it may be too early, and never too late."""
+    pulls = WaitingPulls(10)
+    assert pulls.due_ns == 0
+    ask(pulls, b"a", expires=100)
+    assert pulls.due_ns == 100
+    ask(pulls, b"b", expires=90, idle_heartbeat=30)
+    assert pulls.due_ns == 30
+    assert served(pulls, 2, now=20) == [b"a", b"b"]
+    assert pulls.due_ns == 30  # too early: both are done
+    assert pulls.check(30, False) == []
+    assert pulls.due_ns == 0
+    pinned = pinned_queue()
+    ask(pinned, b"a", group="g")
+    assert served(pinned, 1, now=5) == [b"a"]
+    assert pinned.due_ns == pinned.soonest() != 0

@@ -220,14 +220,14 @@ class ModelConsumer:
     def exhaust(self, sequence: int) -> None:
         self.events.append(("max_deliver", sequence, self.sent[sequence].deliveries))
         self.exhausted.add(sequence)
-        self.drop(sequence)
-
-    def drop(self, sequence: int) -> None:
-        """Not pending any more. The floor moves when it was the first."""
-        led = sequence == min(self.sent)
         del self.sent[sequence]
         self.queue = [n for n in self.queue if n != sequence]
-        if led:
+
+    def drop(self, sequence: int) -> None:
+        """Done with. The floor moves when it was next to it, or nothing is pending any more."""
+        number = self.sent.pop(sequence).first
+        self.queue = [n for n in self.queue if n != sequence]
+        if not self.sent or number == self.floor_number + 1:
             self.move_floor()
 
     def move_floor(self) -> None:
@@ -250,8 +250,9 @@ class ModelConsumer:
     def purged(self) -> None:
         self.position = max(self.position, self.stream.first)
         self.delivered = max(self.delivered, self.position - 1)
+        passed = self.floor < self.stream.first - 1
         self.floor = max(self.floor, self.stream.first - 1)
-        if not self.sent:
+        if passed or not self.sent:
             self.move_floor()
 
     def cleared(self) -> None:

@@ -164,6 +164,24 @@ def test_hashes_depend_on_the_seed() -> None:
     assert len(hashes) == 8
 
 
+def test_who_subscribes_to_just_a_subject(workers: Workers) -> None:
+    """In any worker, the asking one too; wildcards, other groups and other accounts do not count."""
+    writer, asker = workers.directories
+    group, other = writer.hash_queue(b"g"), writer.hash_queue(b"h")
+    for pattern, queue in ((b"a.*", 0), (b"a.*", group), (b">", 0), (b"a.b.c", group), (b"a.b", other)):
+        writer.change_subject(0, pattern, 1, queue)
+    for directory in (writer, asker):
+        assert not directory.has_subscribers(0, b"a.b") and not directory.has_subscribers(0, b"a.b", b"g")
+        assert directory.has_subscribers(0, b"a.b", b"h") and not directory.has_subscribers(1, b"a.b", b"h")
+    for queue, limited, name in ((0, False, b""), (group, False, b"g"), (group, True, b"g")):
+        for changing in (writer, asker):
+            changing.change_subject(0, b"a.b", 2, queue, limited)
+            assert writer.has_subscribers(0, b"a.b", name) and asker.has_subscribers(0, b"a.b", name)
+            changing.change_subject(0, b"a.b", -2, queue, limited)
+            assert not writer.has_subscribers(0, b"a.b", name)
+            assert not asker.has_subscribers(0, b"a.b", name)
+
+
 def test_counts_of_a_group_over_patterns(workers: Workers) -> None:
     """Members of one group under three patterns are added up, limited ones apart."""
     writer, asker = workers.directories
