@@ -313,7 +313,10 @@ cdef class ConsumerHost(ConsumerPushes):
         parts = []
         for one in hosted.attached:
             consumer = one.consumer
-            if not one.persists or (
+            if not one.persists:
+                consumer.delta.clear()
+                continue
+            if (
                 consumer.delta.size == 0
                 and consumer.next_consumer_sequence == consumer.noted_consumer_sequence
                 and consumer.floor_stream == consumer.noted_floor_stream
