@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from shardbroker.jetstream import api_errors, api_requests, api_types, consumer_types, consumer_updates
 from shardbroker.jetstream.ack_tokens import account_hash
 from shardbroker.jetstream.api_error import ApiError
+from shardbroker.jetstream.config_metadata import DEAD_LETTERS_WAITING_KEY
 from shardbroker.jetstream.consumer_checks import check_create
 from shardbroker.jetstream.consumer_requests import read_create, read_page, read_pause, read_reset, read_unpin
 from shardbroker.jetstream.go_time import format_time
@@ -102,11 +103,15 @@ def info_of(request: "Request", name: str, *, with_version: bool) -> dict:
         consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
         for group in config.priority_groups or ()
     ]
+    shown = config.to_json_dict(NATS_VERSION if with_version else None)
+    if consumer.num_dead:
+        # Where `nats consumer info` shows it.
+        shown["metadata"] = {**shown["metadata"], DEAD_LETTERS_WAITING_KEY: str(consumer.num_dead)}
     return consumer_types.consumer_info(
         stream=entry.name,
         name=name,
         created=consumer.created_ns,
-        config=config.to_json_dict(NATS_VERSION if with_version else None),
+        config=shown,
         delivered=consumer_types.sequences(
             consumer.next_consumer_sequence - 1, consumer.delivered_stream, one.delivered_ns or None
         ),
