@@ -18,8 +18,7 @@ as exhausted: it still counts for interest and workqueue streams until it is ack
 
 Dead letters: with a dead letter subject, such a message, and one that a client terminates, stays pending as
 dead. It is delivered to nobody and takes no place of max_ack_pending, but holds the ack floor, and its
-message in the stream: the pending entry is the outbox. finish_dead() (dead_entries.pyx) ends it, once it is
-stored elsewhere.
+message in the stream, until it is stored elsewhere: finish_dead() (dead_entries.pyx) ends it.
 
 What changes is written down as deltas (consumer_notes.pyx reads them). Messages that are gone are not:
 whoever restores a consumer reconciles it with its stream.

@@ -4,9 +4,9 @@
                                                       ▲               │                └─► +TERM answered
                                                       └ 1 s ... 30 s ◄┘ error, nobody there, no answer
 
-The consumer's pending entry is the outbox: what is not collected is there again after any death. A letter may
-then go out twice, with the same Nats-Msg-Id, so the collecting stream keeps one. It goes out only after the
-disk has the note of its death: else a power failure would give it another time, and another id.
+A letter waits as a pending entry of its consumer, so what is not collected is there again after any death. It
+may then go out twice, with the same Nats-Msg-Id, so that the collecting stream keeps one. It goes out only
+after the disk has the note of its death: else a power failure would give it another time, and another id.
 
 After a failure one letter is tried at a time, each after a longer wait; what was tried goes behind the
 others. So a letter that the collecting stream refuses (it is too large, maybe) holds up the others for a
@@ -45,7 +45,7 @@ _LOOK_NS = 500_000_000
 class _Sent:
     """A letter on its way."""
 
-    outbox: "_Outbox"
+    letterbox: "_Letterbox"
     sequence: int
     size: int
     deadline_ns: int
@@ -57,7 +57,7 @@ class DeadLetters:
     def __init__(self, js: "JetStream"):
         self.js = js
         self.in_flight_size = 0
-        self._outboxes: dict = {}  # by HostedConsumer
+        self._letterboxes: dict = {}  # by HostedConsumer
         self._sent: dict[int, _Sent] = {}
         self._next_number = 1
         self._inboxes: dict[int, bytes] = {}  # by account
@@ -65,46 +65,50 @@ class DeadLetters:
 
     def look(self, one) -> None:
         """Something of this consumer has died, or its configuration has changed."""
-        outbox = self._outboxes.get(one)
-        if outbox is None:
-            outbox = self._outboxes[one] = _Outbox(self, one)
+        letterbox = self._letterboxes.get(one)
+        if letterbox is None:
+            letterbox = self._letterboxes[one] = _Letterbox(self, one)
         if not self._is_ticking:
             self._is_ticking = True
             self.js.host.ticking.append(self.tick)
-        outbox.note()
+        letterbox.note()
 
     def tick(self, now_ns: int) -> None:
         """Every 50 ms. ``now_ns``: wall clock."""
-        if not self._outboxes:
+        if not self._letterboxes:
             return
         for number in [number for number, sent in self._sent.items() if sent.deadline_ns <= now_ns]:
             sent = self._forget(number)
-            sent.outbox.failed(now_ns, "no answer came within 5 s (is it a stream, and does it acknowledge?)")
-        for one, outbox in list(self._outboxes.items()):
-            if one.is_gone or outbox.is_done():
-                del self._outboxes[one]
+            sent.letterbox.failed(
+                now_ns, "no answer came within 5 s (is it a stream, and does it acknowledge?)"
+            )
+        for one, letterbox in list(self._letterboxes.items()):
+            if one.is_gone or letterbox.is_done():
+                del self._letterboxes[one]
             else:
-                outbox.tick(now_ns)
+                letterbox.tick(now_ns)
 
     def lost(self, one, sequence: int) -> None:
         """A message was deleted that was a dead letter and not collected yet."""
-        outbox = self._outboxes.get(one)
-        if outbox is not None:
-            outbox.lost(sequence)
+        letterbox = self._letterboxes.get(one)
+        if letterbox is not None:
+            letterbox.lost(sequence)
 
     # --- publishing -------------------------------------------------------------------------------------
 
-    def publish(self, outbox: "_Outbox", sequence: int, block: bytes, payload: bytes, now_ns: int) -> bool:
-        """Send a letter; its answer comes to the outbox. False: nobody is there to take it."""
-        host, account = self.js.host, outbox.one.hosted.account
+    def publish(
+        self, letterbox: "_Letterbox", sequence: int, block: bytes, payload: bytes, now_ns: int
+    ) -> bool:
+        """Send a letter; its answer comes to the letterbox. False: nobody is there to take it."""
+        host, account = self.js.host, letterbox.one.hosted.account
         number = self._next_number
         self._next_number += 1
         reply = b"%b%d" % (self._inbox(account), number)
         size = len(block) + len(payload)
-        self._sent[number] = _Sent(outbox, sequence, size, now_ns + _ANSWER_WAIT_NS)
+        self._sent[number] = _Sent(letterbox, sequence, size, now_ns + _ANSWER_WAIT_NS)
         self.in_flight_size += size
-        outbox.sent.add(sequence)
-        if host.send(account, outbox.subject.encode(), payload, block, reply):
+        letterbox.sent.add(sequence)
+        if host.send(account, letterbox.subject.encode(), payload, block, reply):
             return True
         self._forget(number)
         return False
@@ -127,7 +131,7 @@ class DeadLetters:
     def _forget(self, number: int) -> _Sent:
         sent = self._sent.pop(number)
         self.in_flight_size -= sent.size
-        sent.outbox.sent.discard(sent.sequence)
+        sent.letterbox.sent.discard(sent.sequence)
         return sent
 
     def _answered(
@@ -138,16 +142,16 @@ class DeadLetters:
         if number not in self._sent:
             return
         sent = self._forget(number)
-        if sent.outbox.one.is_gone:
+        if sent.letterbox.one.is_gone:
             return
         problem = _problem_of(payload)
         if problem:
-            sent.outbox.failed(self.js.host.wall_ns(), problem)
+            sent.letterbox.failed(self.js.host.wall_ns(), problem)
         else:
-            sent.outbox.collected(sent.sequence)
+            sent.letterbox.collected(sent.sequence)
 
 
-class _Outbox:
+class _Letterbox:
     """Of one consumer, while it has dead letters."""
 
     def __init__(self, desk: DeadLetters, one):

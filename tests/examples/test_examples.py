@@ -28,6 +28,13 @@ PROMISES = {
     ],
     "queue_workers.py": ["300 jobs, each done once"],
     "work_queue.py": ["300 jobs stored, each done once"],
+    "dead_letters.py": [
+        "translated: good morning",
+        "dead: b'bonjour' (max_deliver, deliveries: 3)",
+        r"dead: b'\xff\xfe' (terminated, deliveries: 1)",
+        "translated: bonjour",
+        "dead letters left: 1",
+    ],
     "key_value.py": [
         "too late: colour.sky was changed by somebody else",
         "colour.sky revision 1: grey",

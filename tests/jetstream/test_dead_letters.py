@@ -44,7 +44,7 @@ def consumer_with_two_dead(reason: bytes = b"broken") -> tuple[ConsumerFace, Con
 # --- what the consumer keeps
 
 
-def test_the_pending_entry_is_the_outbox() -> None:
+def test_a_dead_letter_stays_pending() -> None:
     face, consumer, _ = consumer_with_two_dead()
     assert dead_entries(consumer) == [(1, 1, True, 20, b"broken"), (2, 1, False, 30, b"")]
     assert (consumer.num_ack_pending, consumer.num_dead, consumer.floor_stream) == (1, 2, 0)
