@@ -159,7 +159,7 @@ cdef class ConsumerHost(ConsumerPushes):
     ) noexcept:
         cdef uint64_t sequence = place.stream_seq, number = place.consumer_seq
         outcome.answer = True
-        outcome.changed = False
+        outcome.changed = outcome.dead = False
         if word.verb == ACK_OK or word.verb == ACK_NEXT:
             one.consumer.ack(sequence, number, outcome)
             if outcome.changed:
