@@ -217,16 +217,19 @@ def test_headers_act_only_on_the_first_publish(tmp_path: Path) -> None:
 
 
 def test_the_subject_may_change_and_go(tmp_path: Path) -> None:
-    """Letters that wait go to the new subject; without one they are what they would have been."""
+    """Letters that wait go to the new subject; without one they are what they would have been.
+
+    And a letter whose message is deleted is none any more: told, and answered.
+    """
 
     async def play(broker: BrokerProcess) -> None:
         client, js = await connect(broker)
         await js.add_stream(name="S", subjects=["s.>"], retention="workqueue")
         await js.add_stream(name="D", subjects=["d.>"])
         await make_consumer(js, "S", "nowhere.1")
-        for number in range(2):
+        for number in range(3):
             await js.publish("s.x", b"%d" % number)
-        first, second = await fetch(js, "S", 2)
+        first, second, third = await fetch(js, "S", 3)
         answer = asyncio.create_task(client.request(first.reply, b"+TERM", timeout=WAIT_S))
 
         async def waits() -> bool:
@@ -242,11 +245,58 @@ def test_the_subject_may_change_and_go(tmp_path: Path) -> None:
         await make_consumer(js, "S", "nowhere.2")
         answer = asyncio.create_task(client.request(second.reply, b"+TERM", timeout=WAIT_S))
         await until(waits, "the second letter waits")
+        third_answer = asyncio.create_task(client.request(third.reply, b"+TERM", timeout=WAIT_S))
+        await client.flush()
+        await js.delete_msg("S", 3)
+        await third_answer
         await js.add_consumer("S", ConsumerConfig(durable_name="c", ack_policy="explicit"))
         await answer
         info = await js.consumer_info("S", "c")
-        assert (info.num_ack_pending, info.ack_floor.stream_seq) == (0, 2)
+        assert (info.num_ack_pending, info.ack_floor.stream_seq) == (0, 3)
         assert sorted(await collected(js, "D")) == [1]
+        await client.close()
+
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+        asyncio.run(play(broker))
+        assert "message 3 was deleted before it was stored on 'nowhere.2'" in broker.log()
+
+
+@pytest.mark.parametrize("mem_storage", [False, True])
+def test_letters_may_stay_in_their_stream_and_die_again(tmp_path: Path, mem_storage: bool) -> None:
+    """A work queue that collects its own letters, whose consumer gives them up as well; in memory, too."""
+
+    async def play(broker: BrokerProcess) -> None:
+        client, js = await connect(broker)
+        await js.add_stream(name="JOBS", subjects=["jobs.*", "dead.*"], retention="workqueue")
+        await js.add_stream(name="LAST", subjects=["last"])
+        for name, subject, then in (("work", "jobs.*", "dead.jobs"), ("late", "dead.*", "last")):
+            config = ConsumerConfig(
+                durable_name=name,
+                ack_policy="explicit",
+                filter_subject=subject,
+                mem_storage=mem_storage,
+                metadata={KEY: then},
+            )
+            await js.add_consumer("JOBS", config)
+        for number in range(50):
+            await js.publish("jobs.x", b"%d" % number)
+        for name in ("work", "late"):
+            subscription = await js.pull_subscribe_bind(name, stream="JOBS")
+            messages: list[Msg] = []
+            while len(messages) < 50:
+                messages += await subscription.fetch(50 - len(messages), timeout=WAIT_S)
+            terminated = (client.request(one.reply, b"+TERM", timeout=WAIT_S) for one in messages)
+            await asyncio.gather(*terminated)
+        assert await count_of(js, "LAST") == 50
+
+        async def is_empty() -> bool:
+            return await count_of(js, "JOBS") == 0
+
+        await until(is_empty, "the work queue is empty")
+        letters = [await js.get_msg("LAST", sequence) for sequence in range(1, 51)]
+        assert sorted(int(letter.data) for letter in letters) == list(range(50))
+        assert {letter.headers["Shardbroker-Dead-Consumer"] for letter in letters} == {"late"}
+        assert {letter.headers["Shardbroker-Dead-Subject"] for letter in letters} == {"dead.jobs"}
         await client.close()
 
     with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
