@@ -39,6 +39,8 @@ restart_delay_s_max = 5.0
 # 1 MiB measured best at 1 KiB messages (it stays in the cache); larger messages travel in chunks.
 ring_size_default = 1 << 20  # bytes of data, a power of two
 ring_size_min = 64 << 10
+# Beyond two payloads: what a message of the broker's own may have, such as a list in an answer of the API.
+own_message_slack_size = 8 << 20  # bytes
 slots_count = 4096
 versions_count = 8192  # 4096 for literal subjects, 4096 for wildcard prefixes
 filter_words_count = 1 << 20  # 8 MiB, touched sparsely

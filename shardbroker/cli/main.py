@@ -26,6 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
         from shardbroker.cli.consumer import consumer
 
         return consumer(arguments[1:])
+    if arguments[:1] == ["dlq"]:
+        from shardbroker.cli.dlq import dlq
+
+        return dlq(arguments[1:])
     # Before anything is parsed or imported: it takes longest to boot, and boots on another core meanwhile.
     # A guess: if the arguments turn out to be wrong, it ends with us.
     forkserver = None

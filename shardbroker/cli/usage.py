@@ -10,7 +10,9 @@ _BUDGET = f"{limits.outbound_budget_size_default >> 20}mb"
 
 USAGE = f"""
 Usage: shardbroker [options]
-       shardbroker consumer explain STREAM CONSUMER   Why does a consumer not deliver? (-h for its options)
+       shardbroker inspect STORE_DIR    What is in a store, and whether it is whole
+       shardbroker consumer --help      Why does a consumer not deliver?
+       shardbroker dlq --help           Dead letters: show them, send them once more
 
 Server Options:
     -a, --addr, --net <host>         Address to listen on (default: 0.0.0.0, which takes IPv6 too)

@@ -15,6 +15,10 @@ SERVER_VERSION_KEY = "_nats.ver"
 SERVER_LEVEL_KEY = "_nats.level"
 #: Of shardbroker alone: what it makes of a wish to compress.
 COMPRESSION_KEY = "_shardbroker.compression"
+#: Of shardbroker alone, in answers: dead letters of a consumer that are not stored yet.
+DEAD_LETTERS_WAITING_KEY = "_shardbroker.dead_letters_waiting"
+#: Of shardbroker alone, in requests: the subject where messages go that a consumer gives up.
+DEAD_LETTER_KEY = "shardbroker.dead_letter"
 
 Metadata = Mapping[str, str] | None
 
@@ -51,5 +55,5 @@ def is_too_large(metadata: Metadata) -> bool:
 
 
 def _without_answer_keys(metadata: Metadata) -> dict[str, str]:
-    answer_keys = (SERVER_VERSION_KEY, SERVER_LEVEL_KEY, COMPRESSION_KEY)
+    answer_keys = (SERVER_VERSION_KEY, SERVER_LEVEL_KEY, COMPRESSION_KEY, DEAD_LETTERS_WAITING_KEY)
     return {key: value for key, value in (metadata or {}).items() if key not in answer_keys}

@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from shardbroker.jetstream.consumer_filter cimport ConsumerFilter
 from shardbroker.jetstream.delta_writer cimport DeltaWriter
 from shardbroker.jetstream.message_count cimport MessageCount
-from shardbroker.jetstream.pending_table cimport PendingTable
+from shardbroker.jetstream.pending_table cimport PendingPlace, PendingTable
 from shardbroker.jetstream.sequence_set cimport SequenceSet
 from shardbroker.jetstream.stream_state cimport StreamState
 from shardbroker.jetstream.subject_table cimport SubjectEntry
@@ -43,9 +43,13 @@ cdef enum Standstill:
     SEARCHING = 5  # the slice is over: ask again next turn
     OUT_OF_MEMORY = 6
 
+cdef enum:
+    REASON_SIZE_MAX = 1024  # bytes that are kept of what a client says when it terminates a message
+
 cdef struct AckOutcome:
     bint answer  # an acknowledgement with a reply subject is answered
     bint changed  # it had an effect: a delta is there; advisories and metrics are due
+    bint dead  # the message is a dead letter: answered once that is stored, not earlier
     uint64_t consumer_sequence  # of the message's first delivery
     uint64_t deliveries  # of it so far
     uint64_t delivered_ns  # when it was delivered the last time
@@ -61,6 +65,10 @@ cdef class Consumer:
         PendingTable pending
         MessageCount counting
         SequenceSet exhausted  # reached max_deliver and were not acknowledged
+        dict reasons  # sequence -> bytes: why clients have terminated dead letters
+        bint keeps_dead  # there is a dead letter subject: what dies stays pending until it is stored there
+        bint dead_news  # there are dead letters to look at
+        readonly uint64_t last_died_ns  # when the newest dead letter died, wall clock
         DeltaWriter delta
         readonly AckPolicy policy
         readonly uint64_t position  # next sequence to look at
@@ -112,7 +120,15 @@ cdef class Consumer:
         AckOutcome *out,
     ) noexcept
     cdef void progress(self, uint64_t sequence, uint64_t now_ns, AckOutcome *out) noexcept
-    cdef void term(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept
+    cdef void term(
+        self,
+        uint64_t sequence,
+        uint64_t consumer_sequence,
+        uint64_t now_ns,
+        const uint8_t *reason,
+        uint32_t reason_size,
+        AckOutcome *out,
+    ) noexcept
 
     # --- time
     # Ack waits that are over by now become redeliveries, in order of sequences; how many.
@@ -127,12 +143,23 @@ cdef class Consumer:
     cdef bint needs(self, uint64_t sequence, SubjectEntry *subject) noexcept
 
     # --- private
-    cdef bint next_redelivery(self, Delivery *out) noexcept
+    cdef bint next_redelivery(self, uint64_t now_ns, Delivery *out) noexcept
     cdef uint64_t next_new(self) noexcept
     cdef uint64_t start_of(self, config, uint64_t start_sequence)
     cdef uint64_t deadline(self, uint64_t deliveries, uint64_t now_ns) noexcept
+    cdef void describe(self, uint32_t entry, AckOutcome *out) noexcept
     cdef void finish(self, uint32_t entry, bint by_client) noexcept
+    cdef void give_up(self, uint32_t entry, uint64_t now_ns) noexcept
     cdef void exhaust(self, uint32_t entry) noexcept
+    cdef void bury(
+        self,
+        uint32_t entry,
+        PendingPlace place,
+        uint64_t died_ns,
+        const uint8_t *reason,
+        uint32_t reason_size,
+    ) noexcept
+    cdef void give_back_dead(self) noexcept
     cdef void move_floor(self) noexcept
     cdef void note_finished(self, uint64_t sequence) noexcept
     cdef void ack_all(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept

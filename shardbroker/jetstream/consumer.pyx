@@ -18,11 +18,15 @@ delivered; behind it every message that matches.
 max_deliver: a message that is due again after its last delivery leaves the pending ones, and is remembered
 as exhausted: it still counts for interest and workqueue streams until it is acknowledged or goes.
 
+Dead letters: with a dead letter subject, such a message, and one that a client terminates, stays pending as
+dead. It is delivered to nobody and takes no place of max_ack_pending, but holds the ack floor, and its
+message in the stream, until it is stored elsewhere: finish_dead() (dead_entries.pyx) ends it.
+
 What changes is written down as deltas (consumer_notes.pyx reads them). Messages that are gone are not:
 whoever restores a consumer reconciles it with its stream.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
@@ -31,6 +35,7 @@ from shardbroker.jetstream.consumer_filter cimport ConsumerFilter
 from shardbroker.jetstream.delta_writer cimport (
     DELTA_AGAIN,
     DELTA_ALL,
+    DELTA_BURIED,
     DELTA_CLEARED,
     DELTA_DONE,
     DELTA_EXHAUSTED,
@@ -44,9 +49,12 @@ from shardbroker.jetstream.delta_writer cimport (
 )
 from shardbroker.jetstream.message_count cimport MessageCount
 from shardbroker.jetstream.pending_table cimport (
+    IN_GRAVE,
+    IN_GRAVE_BY_TERM,
     IN_QUEUE,
     NO_ENTRY,
     PendingEntry,
+    PendingPlace,
     PendingTable,
 )
 from shardbroker.jetstream.sequence_set cimport SequenceSet
@@ -56,10 +64,12 @@ from shardbroker.jetstream.subject_table cimport SubjectEntry
 # Consumer.events: what advisories are made of.
 EVENT_MAX_DELIVERIES = "max_deliver"  # delivered as often as it may be, and not acknowledged
 EVENT_GONE = "terminated"  # it was pending when it went from the stream
+EVENT_LOST = "dead letter gone"  # likewise, as a dead letter that was not stored yet
 
 cdef enum:
     SEARCH_SLICE = 20_000  # messages that next_delivery() looks at in one call, about 0.3 ms
     COUNT_SLICE = 20_000  # subjects or messages that a new consumer counts at once
+    REASONS_MAX = 10_000  # of dead letters that wait; further ones go without the reason
 
 
 cdef int by_size(const void *left, const void *right) noexcept nogil:
@@ -93,6 +103,7 @@ cdef class Consumer:
         self.pending = PendingTable()
         self.counting = MessageCount(state)
         self.exhausted = SequenceSet()
+        self.reasons = {}
         self.delta = DeltaWriter()
         self.events = []
         self.next_consumer_sequence = 1
@@ -161,11 +172,21 @@ cdef class Consumer:
             self.filter = ConsumerFilter(filters, self.state)
             self.counting.stop()
             self.recount()
+        self.keeps_dead = self.policy != POLICY_NONE and bool(config.dead_letter_subject)
+        if self.pending.dead:
+            self.dead_news = self.keeps_dead
+            if not self.keeps_dead:
+                self.give_back_dead()
 
     @property
     def num_ack_pending(self):
-        """Messages that were delivered and not acknowledged."""
-        return self.pending.count
+        """Messages that were delivered and not acknowledged; dead letters do not count."""
+        return self.pending.count - self.pending.dead
+
+    @property
+    def num_dead(self):
+        """Dead letters that are not stored yet."""
+        return self.pending.dead
 
     @property
     def num_redelivered(self):
@@ -180,6 +201,7 @@ cdef class Consumer:
         """Begin anew with this sequence: nothing is pending, consumer sequences begin at 1."""
         self.pending.clear()
         self.exhausted.clear()
+        self.reasons.clear()
         self.counting.stop()
         self.redelivered = 0
         self.position = max(sequence, 1)
@@ -231,7 +253,9 @@ cdef class Consumer:
         index = self.pending.find(sequence)
         if index != NO_ENTRY:
             self.events.append((
-                EVENT_GONE, sequence, self.pending.entries[index].consumer_sequence,
+                EVENT_GONE if self.pending.entries[index].place < IN_GRAVE else EVENT_LOST,
+                sequence,
+                self.pending.entries[index].consumer_sequence,
                 self.pending.entries[index].deliveries,
             ))
             self.finish(index, False)
@@ -239,6 +263,7 @@ cdef class Consumer:
     cdef void cleared(self) noexcept:
         self.pending.clear()
         self.exhausted.clear()
+        self.reasons.clear()
         self.counting.stop()
         self.redelivered = self.num_pending = 0
         self.is_counted = True
@@ -270,7 +295,10 @@ cdef class Consumer:
         elif self.policy == POLICY_EXPLICIT:
             open = sequence > self.floor_stream and self.pending.find(sequence) != NO_ENTRY
         else:
-            open = sequence > self.floor_stream
+            # A dead letter holds the floor below messages that are acknowledged.
+            open = sequence > self.floor_stream and (
+                self.pending.dead == 0 or self.pending.find(sequence) != NO_ENTRY
+            )
         return open or self.exhausted.has(sequence)
 
     # --- delivering -------------------------------------------------------------------------------------
@@ -284,14 +312,18 @@ cdef class Consumer:
         if now_ns < self.paused_until_ns:
             self.standstill = PAUSED
             return False
-        if self.pending.queued and self.next_redelivery(out):
+        if self.pending.queued and self.next_redelivery(now_ns, out):
             return True
         if self.num_pending == 0:
             # Nothing that matches is left; a start in the future stays where it is.
             self.position = max(self.position, self.state.messages.last + 1)
             self.standstill = AT_THE_END
             return False
-        if self.max_ack_pending and self.policy != POLICY_NONE and self.pending.count >= self.max_ack_pending:
+        if (
+            self.max_ack_pending
+            and self.policy != POLICY_NONE
+            and self.pending.count - self.pending.dead >= self.max_ack_pending
+        ):
             self.standstill = ACK_PENDING_FULL
             return False
         out.sequence = self.next_new()
@@ -302,7 +334,7 @@ cdef class Consumer:
         out.pending = self.num_pending - 1
         return True
 
-    cdef bint next_redelivery(self, Delivery *out) noexcept:
+    cdef bint next_redelivery(self, uint64_t now_ns, Delivery *out) noexcept:
         """The message that is due again first. Those that reached max_deliver leave."""
         cdef uint32_t index = self.pending.next_queued()
         while index != NO_ENTRY:
@@ -312,7 +344,7 @@ cdef class Consumer:
                 out.consumer_sequence = self.next_consumer_sequence
                 out.pending = self.num_pending
                 return True
-            self.exhaust(index)
+            self.give_up(index, now_ns)
             index = self.pending.next_queued()
         return False
 
@@ -381,7 +413,7 @@ cdef class Consumer:
 
     cdef void undelivered(self, uint64_t sequence) noexcept:
         cdef uint32_t index = self.pending.find(sequence)
-        if index == NO_ENTRY:
+        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
             return
         if self.pending.entries[index].deliveries > 1:
             self.pending.entries[index].deliveries -= 1
@@ -397,7 +429,7 @@ cdef class Consumer:
             and not (
                 self.max_ack_pending
                 and self.policy != POLICY_NONE
-                and self.pending.count >= self.max_ack_pending
+                and self.pending.count - self.pending.dead >= self.max_ack_pending
             )
         )
 
@@ -423,16 +455,25 @@ cdef class Consumer:
             out.changed = True
             return
         index = self.pending.find(sequence)
-        if index != NO_ENTRY:
-            out.changed = True
-            out.consumer_sequence = self.pending.entries[index].consumer_sequence
-            out.deliveries = self.pending.entries[index].deliveries
-            out.delivered_ns = self.pending.entries[index].delivered_ns
-            self.finish(index, True)
+        if index == NO_ENTRY:
+            return
+        if self.pending.entries[index].place >= IN_GRAVE:
+            out.dead = True  # too late
+            return
+        self.describe(index, out)
+        self.finish(index, True)
+
+    cdef void describe(self, uint32_t index, AckOutcome *out) noexcept:
+        """What an acknowledgement has changed."""
+        cdef PendingEntry *entry = &self.pending.entries[index]
+        out.changed = True
+        out.consumer_sequence = entry.consumer_sequence
+        out.deliveries = entry.deliveries
+        out.delivered_ns = entry.delivered_ns
 
     cdef void ack_all(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept:
-        """Everything up to a sequence. A floor never falls."""
-        cdef uint32_t index
+        """Everything up to a sequence, but for dead letters. A floor never falls."""
+        cdef uint32_t index, after
         cdef uint64_t member
         if sequence <= self.floor_stream or consumer_sequence == 0 or (
             consumer_sequence >= self.next_consumer_sequence
@@ -440,17 +481,18 @@ cdef class Consumer:
             return
         index = self.pending.find(sequence)
         if index != NO_ENTRY:
-            out.deliveries = self.pending.entries[index].deliveries
-            out.delivered_ns = self.pending.entries[index].delivered_ns
-            out.consumer_sequence = self.pending.entries[index].consumer_sequence
+            self.describe(index, out)
         out.changed = True
         self.delta.put(DELTA_ALL, sequence)
         self.delta.put_number(consumer_sequence)
-        while self.pending.count and self.pending.entries[self.pending.first].sequence <= sequence:
-            index = self.pending.first
-            self.note_finished(self.pending.entries[index].sequence)
-            self.redelivered -= self.pending.entries[index].deliveries > 1
-            self.pending.remove(index)
+        index = self.pending.first
+        while index != NO_ENTRY and self.pending.entries[index].sequence <= sequence:
+            after = self.pending.entries[index].after
+            if self.pending.entries[index].place < IN_GRAVE:
+                self.note_finished(self.pending.entries[index].sequence)
+                self.redelivered -= self.pending.entries[index].deliveries > 1
+                self.pending.remove(index)
+            index = after
         member = self.exhausted.next_from(1)
         while member and member <= sequence:
             self.exhausted.remove(member)
@@ -461,8 +503,9 @@ cdef class Consumer:
             consumer_sequence = min(
                 consumer_sequence, self.pending.entries[self.pending.first].consumer_sequence - 1
             )
+            sequence = min(sequence, self.pending.entries[self.pending.first].sequence - 1)
         self.floor_consumer = max(self.floor_consumer, consumer_sequence)
-        self.floor_stream = sequence
+        self.floor_stream = max(self.floor_stream, sequence)
 
     cdef void nak(
         self,
@@ -479,14 +522,13 @@ cdef class Consumer:
         if consumer_sequence <= self.floor_consumer or consumer_sequence > self.next_consumer_sequence:
             return
         index = self.pending.find(sequence)
-        if index == NO_ENTRY:
+        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
             return
         entry = &self.pending.entries[index]
-        out.changed = True
-        out.consumer_sequence = entry.consumer_sequence
-        out.deliveries = entry.deliveries
-        out.delivered_ns = entry.delivered_ns
-        if delay_ns > 0 and self.pending.wait_until(index, now_ns + <uint64_t> delay_ns) == 0:
+        self.describe(index, out)
+        if self.keeps_dead and delay_ns <= 0 and self.max_deliver and entry.deliveries >= self.max_deliver:
+            self.give_up(index, now_ns)  # nobody has to ask for messages before it goes
+        elif delay_ns > 0 and self.pending.wait_until(index, now_ns + <uint64_t> delay_ns) == 0:
             self.delta.put_timed(DELTA_WAIT, sequence, entry.deadline_ns)
         elif entry.place != IN_QUEUE:
             self.pending.enqueue(index, False)
@@ -497,26 +539,45 @@ cdef class Consumer:
         cdef PendingEntry *entry
         memset(out, 0, sizeof(AckOutcome))
         out.answer = sequence != 0
-        if index == NO_ENTRY:
+        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
             return
         entry = &self.pending.entries[index]
-        out.changed = True
-        out.consumer_sequence = entry.consumer_sequence
-        out.deliveries = entry.deliveries
-        out.delivered_ns = entry.delivered_ns
+        self.describe(index, out)
         if entry.place != IN_QUEUE:
             if self.pending.wait_until(index, self.deadline(entry.deliveries, now_ns)) < 0:
                 self.pending.enqueue(index, False)
             self.delta.put_timed(DELTA_WAIT, sequence, entry.deadline_ns)
 
-    cdef void term(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept:
-        self.ack(sequence, consumer_sequence, out)
+    cdef void term(
+        self,
+        uint64_t sequence,
+        uint64_t consumer_sequence,
+        uint64_t now_ns,
+        const uint8_t *reason,
+        uint32_t reason_size,
+        AckOutcome *out,
+    ) noexcept:
+        cdef uint32_t index = self.pending.find(sequence) if self.keeps_dead else NO_ENTRY
+        cdef AckOutcome below
+        if index == NO_ENTRY:
+            self.ack(sequence, consumer_sequence, out)
+            return
+        memset(out, 0, sizeof(AckOutcome))
+        out.answer = out.dead = True
+        if self.pending.entries[index].place >= IN_GRAVE:
+            return
+        self.describe(index, out)
+        self.bury(index, IN_GRAVE_BY_TERM, now_ns, reason, reason_size)
+        if self.policy != POLICY_EXPLICIT:
+            self.ack_all(sequence, consumer_sequence, &below)
 
     cdef void finish(self, uint32_t index, bint by_client) noexcept:
         """A pending message is done with, or gone."""
         cdef uint64_t sequence = self.pending.entries[index].sequence
         cdef uint64_t number = self.pending.entries[index].consumer_sequence
         self.redelivered -= self.pending.entries[index].deliveries > 1
+        if self.pending.entries[index].place == IN_GRAVE_BY_TERM:
+            self.reasons.pop(sequence, None)
         self.delta.put(DELTA_DONE, sequence)
         if by_client:
             self.note_finished(sequence)
@@ -524,11 +585,49 @@ cdef class Consumer:
         if self.pending.count == 0 or number == self.floor_consumer + 1:
             self.move_floor()
 
+    cdef void give_up(self, uint32_t index, uint64_t now_ns) noexcept:
+        """A pending message was delivered as often as it may be."""
+        cdef PendingEntry *entry = &self.pending.entries[index]
+        self.events.append((EVENT_MAX_DELIVERIES, entry.sequence, entry.consumer_sequence, entry.deliveries))
+        if self.keeps_dead:
+            self.bury(index, IN_GRAVE, now_ns, NULL, 0)
+        else:
+            self.exhaust(index)
+
+    cdef void bury(
+        self,
+        uint32_t index,
+        PendingPlace place,
+        uint64_t died_ns,
+        const uint8_t *reason,
+        uint32_t reason_size,
+    ) noexcept:
+        """A pending message is a dead letter from now on."""
+        cdef uint64_t sequence = self.pending.entries[index].sequence
+        reason_size = min(reason_size, <uint32_t> REASON_SIZE_MAX)
+        self.pending.bury(index, place, died_ns)
+        if reason_size and len(self.reasons) < REASONS_MAX:
+            self.reasons[sequence] = reason[:reason_size]
+        self.delta.put_timed(DELTA_BURIED, sequence, died_ns)
+        self.delta.put_number(place == IN_GRAVE_BY_TERM)
+        self.delta.put_text(reason, reason_size)
+        self.dead_news = True
+        self.last_died_ns = max(self.last_died_ns, died_ns)
+
+    cdef void give_back_dead(self) noexcept:
+        """There is no dead letter subject any more: dead letters become what they would be without one."""
+        cdef uint32_t index = self.pending.next_dead()
+        while index != NO_ENTRY:
+            if self.pending.entries[index].place == IN_GRAVE_BY_TERM:
+                self.finish(index, True)
+            else:
+                self.exhaust(index)
+            index = self.pending.next_dead()
+
     cdef void exhaust(self, uint32_t index) noexcept:
-        """A pending message was delivered as often as it may be. The floor stays before it."""
+        """It was delivered as often as it may be, and nobody takes it. The floor stays before it."""
         cdef PendingEntry *entry = &self.pending.entries[index]
         cdef uint64_t sequence = entry.sequence
-        self.events.append((EVENT_MAX_DELIVERIES, sequence, entry.consumer_sequence, entry.deliveries))
         self.redelivered += entry.deliveries == 1
         self.exhausted.add(sequence)
         self.delta.put(DELTA_EXHAUSTED, sequence)
@@ -565,7 +664,7 @@ cdef class Consumer:
         cdef void *grown
         while index != NO_ENTRY:
             if self.max_deliver and self.pending.entries[index].deliveries >= self.max_deliver:
-                self.exhaust(index)
+                self.give_up(index, now_ns)
             else:
                 grown = reserve(sequences, count, 1, &capacity, sizeof(uint64_t))
                 if grown == NULL:

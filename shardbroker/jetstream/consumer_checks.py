@@ -22,6 +22,7 @@ from shardbroker.jetstream import api_errors, config_metadata, js_limits
 from shardbroker.jetstream.config_checks import invalid_config, pedantic_error
 from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.consumer_updates import check_changes, in_utc, set_threshold
+from shardbroker.jetstream.dead_letter_checks import check_dead_letter
 from shardbroker.jetstream.durations import format_duration
 from shardbroker.jetstream.js_limits import JetStreamLimits
 from shardbroker.jetstream.source_checks import is_subset, is_valid_name, is_valid_subject, quoted
@@ -213,6 +214,7 @@ def check_config(config: ConsumerConfig, stream: StreamConfig, limits: JetStream
     if config_metadata.is_too_large(config.metadata):
         raise api_errors.CONSUMER_METADATA_LENGTH(limit=f"{js_limits.metadata_size_max // 1024}KB")
     _check_priorities(config)
+    check_dead_letter(config, stream)
 
 
 def _adopt_sourcing(config: ConsumerConfig, stream: StreamConfig, fresh_name: str) -> None:

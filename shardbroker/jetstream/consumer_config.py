@@ -175,6 +175,11 @@ class ConsumerConfig:
         """Whether it outlives the interest in it, unless it has an inactive_threshold of its own."""
         return bool(self.durable_name)
 
+    @property
+    def dead_letter_subject(self) -> str:
+        """Where messages go that nobody could work on; "" for nowhere."""
+        return (self.metadata or {}).get(config_metadata.DEAD_LETTER_KEY, "")
+
     def filters(self) -> list[str]:
         """The subjects it wants, whichever field they were given in; without any it wants all."""
         filters = list(self.filter_subjects or ())

@@ -94,10 +94,10 @@ cdef class ConsumerFace:
         consumer.undelivered(sequence)
 
     def answer(self, Consumer consumer not None, str word, uint64_t sequence, uint64_t consumer_sequence,
-               uint64_t now_ns=0, int64_t delay_ns=0):
+               uint64_t now_ns=0, int64_t delay_ns=0, bytes reason=b""):
         """An acknowledgement: "ack", "nak", "progress" or "term".
 
-        (answered, changed, first consumer sequence, deliveries, delivered_ns).
+        (answered, changed, first consumer sequence, deliveries, delivered_ns, waits for a dead letter).
         """
         cdef AckOutcome outcome
         if word == "ack":
@@ -107,10 +107,13 @@ cdef class ConsumerFace:
         elif word == "progress":
             consumer.progress(sequence, now_ns, &outcome)
         else:
-            consumer.term(sequence, consumer_sequence, &outcome)
+            consumer.term(
+                sequence, consumer_sequence, now_ns, <const uint8_t *> <const char *> reason,
+                <uint32_t> len(reason), &outcome,
+            )
         return (
             bool(outcome.answer), bool(outcome.changed), outcome.consumer_sequence, outcome.deliveries,
-            outcome.delivered_ns,
+            outcome.delivered_ns, bool(outcome.dead),
         )
 
     def due(self, Consumer consumer not None, uint64_t now_ns):

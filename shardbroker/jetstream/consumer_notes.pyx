@@ -1,7 +1,8 @@
 """The state of a consumer as bytes: snapshots, deltas since the last note, and a consumer made of them.
 
     snapshot:  version, SNAPSHOT, where it stands, end and members of the chosen set,
-               exhausted sequences, pending entries in order, sequences that are due again in order
+               exhausted sequences, pending entries in order, sequences that are due again in order;
+               then, if there are any, which of the pending are dead letters, in order
     delta:     version, DELTA, then (kind, numbers)...: see DeltaKind in delta_writer.pxd
 
 Every note stands for itself: sequences and times are differences within it. A delta ends with where the
@@ -12,18 +13,21 @@ are reconciled then.
 Notes come from a disk: whatever does not fit raises StorageError, and no size is believed.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from shardbroker.errors import StorageError
+from shardbroker.jetstream.dead_entries import dead_entries
 from shardbroker.jetstream.consumer cimport (
     POLICY_FLOW_CONTROL,
     POLICY_NONE,
+    REASON_SIZE_MAX,
     AckOutcome,
     Consumer,
 )
 from shardbroker.jetstream.delta_writer cimport (
     DELTA_AGAIN,
     DELTA_ALL,
+    DELTA_BURIED,
     DELTA_CLEARED,
     DELTA_DONE,
     DELTA_EXHAUSTED,
@@ -37,7 +41,7 @@ from shardbroker.jetstream.delta_writer cimport (
     DeltaReader,
     DeltaWriter,
 )
-from shardbroker.jetstream.pending_table cimport NO_ENTRY, PendingEntry
+from shardbroker.jetstream.pending_table cimport IN_GRAVE, IN_GRAVE_BY_TERM, NO_ENTRY, PendingEntry
 from shardbroker.jetstream.sequence_set cimport SequenceSet
 
 cdef enum:
@@ -128,11 +132,27 @@ def snapshot(Consumer consumer not None):
     while index != NO_ENTRY:
         out.put_sequence(consumer.pending.entries[index].sequence)
         index = consumer.pending.entries[index].place_after
+    if consumer.pending.dead:
+        put_dead(out, consumer)
     if out.failed:
         raise MemoryError("no memory for the snapshot of a consumer")
     consumer.delta.clear()
     noted(consumer)
     return out.bytes[: out.size]
+
+
+cdef put_dead(DeltaWriter out, Consumer consumer):
+    cdef uint32_t index = consumer.pending.next_dead()
+    cdef PendingEntry *entry
+    cdef bytes reason
+    out.put_number(consumer.pending.dead)
+    while index != NO_ENTRY:
+        entry = &consumer.pending.entries[index]
+        reason = consumer.reasons.get(entry.sequence, b"")
+        out.put_sequence(entry.sequence)
+        out.put_number(entry.place == IN_GRAVE_BY_TERM)
+        out.put_text(<const uint8_t *> <const char *> reason, <uint32_t> len(reason))
+        index = entry.place_after
 
 
 def restore(name, config, state, created_ns, notes, *, keeps_finished=False):
@@ -203,6 +223,7 @@ cdef read_snapshot(Consumer consumer, bytes note):
     read_set(source, consumer.counting.chosen)
     read_set(source, consumer.exhausted)
     consumer.pending.clear()
+    consumer.reasons.clear()
     consumer.redelivered = consumer.exhausted.count
     left = source.take_number()
     while left and not source.failed:
@@ -215,6 +236,14 @@ cdef read_snapshot(Consumer consumer, bytes note):
             source.failed = True
         else:
             consumer.pending.enqueue(index, False)
+        left -= 1
+    left = source.take_number() if source.more() else 0
+    while left and not source.failed:
+        index = consumer.pending.find(source.take_sequence())
+        if index == NO_ENTRY:
+            source.failed = True
+        else:
+            read_burial(source, consumer, index, consumer.pending.entries[index].deadline_ns)
         left -= 1
     if source.failed or source.at != source.end:
         raise StorageError(f"consumer {consumer.name}: the snapshot is damaged")
@@ -246,6 +275,19 @@ cdef read_entry(DeltaReader source, Consumer consumer):
     consumer.redelivered += deliveries > 1
     entry.delivered_ns = source.take_time()
     wait(consumer, index, source.take_time())
+
+
+cdef read_burial(DeltaReader source, Consumer consumer, uint32_t index, uint64_t died_ns):
+    """A pending message is a dead letter."""
+    cdef bint by_term = source.take_number()
+    cdef bytes reason = source.take_text(REASON_SIZE_MAX)
+    consumer.bury(
+        index,
+        IN_GRAVE_BY_TERM if by_term else IN_GRAVE,
+        died_ns,
+        <const uint8_t *> <const char *> reason,
+        <uint32_t> len(reason),
+    )
 
 
 cdef read_delta(Consumer consumer, bytes note):
@@ -285,6 +327,7 @@ cdef read_change(DeltaReader source, Consumer consumer):
     if kind == DELTA_CLEARED or kind == DELTA_RESET:
         consumer.pending.clear()
         consumer.exhausted.clear()
+        consumer.reasons.clear()
         consumer.counting.chosen.clear()
         consumer.counting.chosen_end = consumer.redelivered = 0
         consumer.position = sequence
@@ -318,6 +361,8 @@ cdef read_change(DeltaReader source, Consumer consumer):
         consumer.pending.enqueue(index, False)
     elif kind == DELTA_EXHAUSTED:
         consumer.exhaust(index)
+    elif kind == DELTA_BURIED:
+        read_burial(source, consumer, index, source.take_time())
     elif kind == DELTA_UNSENT:
         consumer.undelivered(sequence)
     else:
@@ -368,6 +413,8 @@ cdef reconcile(Consumer consumer):
         if consumer.state.messages.get(sequence) == NULL or sequence < consumer.position:
             consumer.counting.chosen.remove(sequence)
         sequence = consumer.counting.chosen.next_from(sequence + 1)
+    if consumer.pending.dead and not consumer.keeps_dead:
+        consumer.give_back_dead()
     consumer.recount()
 
 
@@ -382,5 +429,6 @@ def describe(Consumer consumer not None):
         "queue": consumer.pending.queue(),
         "exhausted": consumer.exhausted.members(),
         "chosen": consumer.counting.chosen.members(),
+        "dead": [tuple(one) for one in dead_entries(consumer)],
         "num_redelivered": consumer.redelivered,
     }

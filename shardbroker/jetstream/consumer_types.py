@@ -18,6 +18,7 @@ from shardbroker.jetstream.go_time import ZERO_TIME, format_time
 
 _ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER."
 _ADVISORY_TYPE = "io.nats.jetstream.advisory.v1."
+_OWN_TYPE = "io.shardbroker.jetstream.advisory.v1."
 _METRIC = "$JS.EVENT.METRIC.CONSUMER.ACK."
 _METRIC_TYPE = "io.nats.jetstream.metric.v1.consumer_ack"
 
@@ -176,6 +177,17 @@ def terminated(
     if reason:
         fields["reason"] = reason
     return _event("MSG_TERMINATED", "terminated", stream, consumer, fields, domain)
+
+
+def dead_letter_failed(
+    stream: str, consumer: str, subject: str, reason: str, waiting: int, domain: str = ""
+) -> Event:
+    """Of shardbroker alone: dead letters cannot be stored where they are collected; so many wait."""
+    fields = {"dead_letter": subject, "reason": reason, "waiting": waiting}
+    whole = _with_domain({"stream": stream, "consumer": consumer, **fields}, domain)
+    return Event(
+        f"{_ADVISORY}DEAD_LETTER_FAILED.{stream}.{consumer}", _OWN_TYPE + "dead_letter_failed", whole
+    )
 
 
 def pinned(

@@ -17,6 +17,7 @@ cdef enum DeltaKind:
     DELTA_RESET = 10  # sequence
     DELTA_UNSENT = 11  # sequence: the last delivery did not happen
     DELTA_CLEARED = 12  # position: all messages of the stream are gone
+    DELTA_BURIED = 13  # sequence, time, whether by term, bytes of the reason, reason: it is a dead letter
 
 @cython.final
 cdef class DeltaWriter:
@@ -34,6 +35,7 @@ cdef class DeltaWriter:
     cdef void put_time(self, uint64_t time_ns) noexcept
     cdef void put(self, DeltaKind kind, uint64_t sequence) noexcept
     cdef void put_timed(self, DeltaKind kind, uint64_t sequence, uint64_t time_ns) noexcept
+    cdef void put_text(self, const uint8_t *text, uint32_t size) noexcept  # its size, and it
 
 @cython.final
 cdef class DeltaReader:
@@ -48,3 +50,4 @@ cdef class DeltaReader:
     cdef uint64_t take_number(self) noexcept
     cdef uint64_t take_sequence(self) noexcept
     cdef uint64_t take_time(self) noexcept
+    cdef bytes take_text(self, uint64_t size_max)

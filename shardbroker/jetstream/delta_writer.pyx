@@ -7,6 +7,7 @@ each. The bytes come back from a disk: the reader stops at their end, and says w
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from shardbroker.arrays cimport reserve
 
@@ -62,6 +63,18 @@ cdef class DeltaWriter:
         self.put_sequence(sequence)
         self.put_time(time_ns)
 
+    cdef void put_text(self, const uint8_t *text, uint32_t size) noexcept:
+        cdef void *grown
+        self.put_number(size)
+        if self.size + size > self.capacity:
+            grown = reserve(self.bytes, self.size, size, &self.capacity, 1)
+            if grown == NULL:
+                self.failed = True
+                return
+            self.bytes = <uint8_t *> grown
+        memcpy(self.bytes + self.size, text, size)
+        self.size += size
+
 
 cdef class DeltaReader:
     """Reads what a DeltaWriter wrote."""
@@ -98,3 +111,12 @@ cdef class DeltaReader:
         cdef uint64_t step = self.take_number()
         self.time_ns += (step >> 1) ^ (0 - (step & 1))
         return self.time_ns
+
+    cdef bytes take_text(self, uint64_t size_max):
+        """b"" after a failure."""
+        cdef uint64_t size = self.take_number()
+        if size > size_max or size > <uint64_t> (self.end - self.at):
+            self.failed = True
+            return b""
+        self.at += size
+        return (self.at - size)[:size]

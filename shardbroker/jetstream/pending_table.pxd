@@ -12,12 +12,14 @@ cdef enum PendingPlace:
     IN_NO_PLACE = LANES
     IN_HEAP = LANES + 1
     IN_QUEUE = LANES + 2  # it is to be delivered again; below LANES: the number of its lane
+    IN_GRAVE = LANES + 3  # a dead letter that is not stored yet: max_deliver was reached
+    IN_GRAVE_BY_TERM = LANES + 4  # likewise, terminated by a client; in the same list
 
 cdef struct PendingEntry:
     uint64_t sequence  # in the stream
     uint64_t consumer_sequence  # of the first delivery
     uint64_t delivered_ns  # of the last one, wall clock
-    uint64_t deadline_ns  # when it is due again
+    uint64_t deadline_ns  # when it is due again; of a dead letter: when it died
     uint32_t deliveries
     uint32_t place  # PendingPlace or lane
     uint32_t before  # in the order of sequences; NO_ENTRY: the first
@@ -37,12 +39,13 @@ cdef class PendingTable:
     cdef uint32_t *heap  # entries with deadlines that fit into no lane
     cdef uint32_t heap_count
     cdef uint32_t heap_capacity
-    cdef uint32_t lane_first[LANES + 3]  # the queue is at IN_QUEUE
-    cdef uint32_t lane_last[LANES + 3]
+    cdef uint32_t lane_first[LANES + 4]  # the queue is at IN_QUEUE, dead letters are at IN_GRAVE
+    cdef uint32_t lane_last[LANES + 4]
     cdef uint32_t first  # lowest sequence; NO_ENTRY: none
     cdef uint32_t last
     cdef readonly uint32_t count
     cdef readonly uint32_t queued  # entries that are to be delivered again
+    cdef readonly uint32_t dead  # entries that are dead letters
 
     cdef uint32_t find(self, uint64_t sequence) noexcept  # NO_ENTRY: not in
     # A new entry without a place; NO_ENTRY: no memory. Entries move: indexes stay, pointers do not.
@@ -51,6 +54,8 @@ cdef class PendingTable:
     cdef int wait_until(self, uint32_t index, uint64_t deadline_ns) noexcept  # -1 when memory is exhausted
     cdef void enqueue(self, uint32_t index, bint front) noexcept  # behind, or before, all that are due again
     cdef uint32_t next_queued(self) noexcept
+    cdef void bury(self, uint32_t index, PendingPlace place, uint64_t died_ns) noexcept  # behind other dead
+    cdef uint32_t next_dead(self) noexcept
     cdef uint32_t take_due(self, uint64_t now_ns) noexcept  # one whose deadline has passed, out of its place
     cdef uint64_t next_deadline(self) noexcept  # 0: none waits
     cdef void clear(self) noexcept

@@ -9,6 +9,8 @@ deadline goes to the end of the lane whose last one is the closest before it: fo
 a back-off of three steps, or naks with a few delays. What fits nowhere goes into a heap that knows its
 members' places, so that an acknowledgement takes its entry out at once: nothing stale remains, whatever
 the rate.
+
+Dead letters that are not stored yet stay entries, in a list of their own: they are due never again.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -44,9 +46,9 @@ cdef class PendingTable:
         self.slots = NULL
         self.heap = NULL
         self.entry_count = self.entry_capacity = self.heap_count = self.heap_capacity = 0
-        self.slot_mask = self.slot_shift = self.count = self.queued = 0
+        self.slot_mask = self.slot_shift = self.count = self.queued = self.dead = 0
         self.free_first = self.first = self.last = NO_ENTRY
-        for i in range(LANES + 3):
+        for i in range(LANES + 4):
             self.lane_first[i] = self.lane_last[i] = NO_ENTRY
 
     # --- by sequence ------------------------------------------------------------------------------------
@@ -193,6 +195,9 @@ cdef class PendingTable:
             return
         if list == IN_NO_PLACE:
             return
+        if list >= IN_GRAVE:
+            self.dead -= 1
+            list = IN_GRAVE
         if entry.place_before == NO_ENTRY:
             self.lane_first[list] = entry.place_after
         else:
@@ -219,6 +224,16 @@ cdef class PendingTable:
 
     cdef uint32_t next_queued(self) noexcept:
         return self.lane_first[<uint32_t> IN_QUEUE]
+
+    cdef void bury(self, uint32_t index, PendingPlace place, uint64_t died_ns) noexcept:
+        self.leave(index)
+        self.append(index, IN_GRAVE)
+        self.entries[index].place = place
+        self.entries[index].deadline_ns = died_ns
+        self.dead += 1
+
+    cdef uint32_t next_dead(self) noexcept:
+        return self.lane_first[<uint32_t> IN_GRAVE]
 
     # --- deadlines --------------------------------------------------------------------------------------
 

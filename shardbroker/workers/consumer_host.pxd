@@ -16,6 +16,7 @@ cdef class ConsumerHost(ConsumerPushes):
     cdef list noting  # Hosted whose consumers may have something to write down
     cdef list gone  # consumers that ended in this tick: routes in use may still point at their targets
     cdef list told  # (HostedConsumer, what, stream sequence, consumer sequence, deliveries, more): events
+    cdef list dying  # HostedConsumer with dead letters to look at
     cdef object keeper  # consumer_keeping.ConsumerKeeper
     cdef uint64_t next_look_ns
     cdef uint64_t next_fire_ns  # consumers are not looked through before, unless it is time for a tick
@@ -32,6 +33,7 @@ cdef class ConsumerHost(ConsumerPushes):
         uint64_t wall_ns,
     ) noexcept
     cdef void take_flow(self, HostedConsumer one, PublishView *view) noexcept
+    cdef void owe_later(self, HostedConsumer one, uint64_t sequence, PublishView *view) noexcept
     cdef void owe(self, Hosted hosted, uint32_t account, const unsigned char *reply, uint32_t size) noexcept
     cdef int settle(self) except -1
     cdef int write_notes(self, Hosted hosted) except -1

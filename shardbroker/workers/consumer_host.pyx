@@ -45,6 +45,7 @@ import struct
 from shardbroker.jetstream.consumer_notes import take_delta
 from shardbroker.jetstream.consumer_recovery import NOTE_DELTAS, note, part
 from shardbroker.jetstream.header_block import get as header_of
+from shardbroker.jetstream.dead_entries import finish_dead
 
 cdef enum:
     LOOK_NS = 250_000_000  # how often the interest of those who wait is looked at
@@ -56,6 +57,8 @@ cdef enum:
     SNAPSHOT_AFTER = 1 << 20  # bytes of deltas that are worth a snapshot
     DELETE_RUNS_MAX = 4096  # of one frame
     DIGITS_MAX = 18  # of a sequence in a header
+    DEAD_REPLIES_MAX = 10_000  # dead letters of a consumer for which clients wait
+    REPLIES_OF_ONE_MAX = 4  # clients that wait for the same one
 
 
 cdef inline uint64_t earlier(uint64_t left, uint64_t right) noexcept nogil:
@@ -76,6 +79,7 @@ cdef class ConsumerHost(ConsumerPushes):
         self.noting = []
         self.gone = []
         self.told = []
+        self.dying = []
 
     def set_keeper(self, keeper):
         """consumer_keeping.ConsumerKeeper: stages snapshots, tells events, ends who is not used."""
@@ -160,7 +164,10 @@ cdef class ConsumerHost(ConsumerPushes):
                 one, view.reply, view.reply_size, NULL, 0, word.argument, word.argument_size, wall_ns
             )
         elif outcome.answer and view.reply_size:
-            self.owe(one.hosted, view.account, view.reply, view.reply_size)
+            if outcome.dead:
+                self.owe_later(one, place.stream_seq, view)
+            else:
+                self.owe(one.hosted, view.account, view.reply, view.reply_size)
 
     cdef void apply_ack(
         self,
@@ -172,7 +179,7 @@ cdef class ConsumerHost(ConsumerPushes):
     ) noexcept:
         cdef uint64_t sequence = place.stream_seq, number = place.consumer_seq
         outcome.answer = True
-        outcome.changed = False
+        outcome.changed = outcome.dead = False
         if word.verb == ACK_OK or word.verb == ACK_NEXT:
             one.consumer.ack(sequence, number, outcome)
             if outcome.changed:
@@ -189,7 +196,9 @@ cdef class ConsumerHost(ConsumerPushes):
         elif word.verb == ACK_PROGRESS:
             one.consumer.progress(sequence, wall_ns, outcome)
         elif word.verb == ACK_TERM:
-            one.consumer.term(sequence, number, outcome)
+            one.consumer.term(
+                sequence, number, wall_ns, word.argument, word.argument_size, outcome
+            )
             if outcome.changed:
                 one.acked_ns = wall_ns
                 self.told.append((
@@ -215,6 +224,24 @@ cdef class ConsumerHost(ConsumerPushes):
                 one.acked_ns = self.host.now_ns + self.host.wall_offset_ns
                 if not one.hosted.owes_notes:
                     self.note_due(one.hosted)
+
+    cdef void owe_later(self, HostedConsumer one, uint64_t sequence, PublishView *view) noexcept:
+        """The message is a dead letter: answer this acknowledgement once that is stored."""
+        cdef list replies = one.dead_replies.get(sequence)
+        if replies is None:
+            if len(one.dead_replies) >= DEAD_REPLIES_MAX:
+                return  # the client asks again
+            replies = one.dead_replies[sequence] = []
+        replies.append((view.account, view.reply[: view.reply_size]))
+        del replies[:-REPLIES_OF_ONE_MAX]  # a client that asks again does not wait for the older answers
+
+    def end_dead(self, HostedConsumer one not None, uint64_t sequence):
+        """A dead letter is stored where it belongs, or is none any more: answer who waits for that."""
+        cdef bytes reply
+        finish_dead(one.consumer, sequence)
+        for account, reply in one.dead_replies.pop(sequence, ()):
+            self.owe(one.hosted, account, reply, <uint32_t> len(reply))
+        self.wake(one)
 
     cdef void owe(self, Hosted hosted, uint32_t account, const uint8_t *reply, uint32_t size) noexcept:
         """Answer this acknowledgement once the next note is durable."""
@@ -269,7 +296,10 @@ cdef class ConsumerHost(ConsumerPushes):
                     one.consumer.count_on(COUNT_SLICE)
                 more = self.serve(one, wall_ns) if one.is_pull else self.push(one, wall_ns)
                 self.reckon(one)
-                if one.consumer.next_consumer_sequence != one.consumer.noted_consumer_sequence:
+                if (
+                    one.consumer.next_consumer_sequence != one.consumer.noted_consumer_sequence
+                    or one.consumer.dead_news
+                ):
                     self.note_due(one.hosted)
                 if more:
                     self.activate(one)
@@ -305,9 +335,16 @@ cdef class ConsumerHost(ConsumerPushes):
                     for kind, text in one.pulls.pin_events:
                         self.told.append((one, kind, 0, 0, 0, text))
                     one.pulls.pin_events.clear()
+                if one.consumer.dead_news:
+                    one.consumer.dead_news = False
+                    self.dying.append(one)
             self.write_notes(hosted)
             if hosted.consumers.interest or hosted.consumers.workqueue:
                 self.stage_removals(hosted)
+        if self.dying:
+            dying, self.dying = self.dying, []
+            for one in dying:
+                self.keeper.died(one)
         return 0
 
     cdef int write_notes(self, Hosted hosted) except -1:

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import consumer_statuses, consumer_types
-from shardbroker.jetstream.consumer import EVENT_GONE, EVENT_MAX_DELIVERIES
+from shardbroker.jetstream.consumer import EVENT_GONE, EVENT_LOST, EVENT_MAX_DELIVERIES
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -25,6 +25,10 @@ class ConsumerKeeper:
     def keep(self, one) -> None:
         """Write down configuration and state of a consumer."""
         one.hosted.details.consumers.keep(one)
+
+    def died(self, one) -> None:
+        """There are dead letters, noted in this turn."""
+        self._js.dead_letters.look(one)
 
     def new_pin(self) -> bytes:
         """The id of a pinned client."""
@@ -48,7 +52,9 @@ class ConsumerKeeper:
         if what == "term":
             reason = more.decode("utf-8", "replace")
             return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
-        if what == EVENT_GONE:
+        if what == EVENT_LOST:
+            self._js.dead_letters.lost(one, sequence)
+        if what in (EVENT_GONE, EVENT_LOST):
             one.acked_ns = self._js.host.wall_ns()
             reason = consumer_types.REASON_DELETED_UNACKNOWLEDGED
             return consumer_types.terminated(stream, one.name, number, sequence, deliveries, reason)
@@ -68,7 +74,8 @@ class ConsumerKeeper:
             if one is None:
                 continue
             threshold = one.consumer.config.inactive_threshold
-            if threshold and not len(one.pulls) and not one.is_bound and wall_ns - one.active_ns > threshold:
+            is_used = len(one.pulls) or one.is_bound or one.consumer.num_dead
+            if threshold and not is_used and wall_ns - one.active_ns > threshold:
                 self.end_unused(one)
 
     def resume(self, one) -> None:

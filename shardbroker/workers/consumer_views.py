@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shardbroker import limits
 from shardbroker.jetstream import consumer_types
+from shardbroker.jetstream.config_metadata import DEAD_LETTERS_WAITING_KEY
 from shardbroker.version import NATS_VERSION
 
 if TYPE_CHECKING:
@@ -26,11 +27,15 @@ def info_of(js: "JetStream", stream: str, one: "HostedConsumer", *, with_version
         consumer_types.priority_group(group, one.pulls.pinned.decode(), one.pulls.pinned_ns or None)
         for group in (config.priority_groups or ())[:1]  # nats-server uses the first one alone
     ]
+    shown = config.to_json_dict(NATS_VERSION if with_version else None)
+    if consumer.num_dead:
+        # Where `nats consumer info` shows it.
+        shown["metadata"] = {**shown["metadata"], DEAD_LETTERS_WAITING_KEY: str(consumer.num_dead)}
     return consumer_types.consumer_info(
         stream=stream,
         name=one.name,
         created=consumer.created_ns,
-        config=config.to_json_dict(NATS_VERSION if with_version else None),
+        config=shown,
         delivered=consumer_types.sequences(
             consumer.next_consumer_sequence - 1, consumer.delivered_stream, one.delivered_ns or None
         ),

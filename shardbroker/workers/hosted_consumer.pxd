@@ -32,6 +32,8 @@ cdef class HostedConsumer:
     cdef public uint64_t delivered_ns  # wall clock; 0: never
     cdef public uint64_t acked_ns
     cdef public uint32_t sample_percent
+    # sequence of a dead letter -> [(account, reply)]: whoever waits until it is stored
+    cdef public dict dead_replies
     # notes in the log
     cdef public bint wants_snapshot
     cdef public bint is_noting  # configuration and snapshot are on their way to the log

@@ -37,6 +37,7 @@ cdef class HostedConsumer:
         self.name = consumer.name
         self.index = index
         self.numbers = []
+        self.dead_replies = {}
         self.active_ns = now_ns
         self.ack_prefix = ack_prefix(hosted.stream.config.name, consumer.name)
         self.next_target = new_target(hosted.account, SERVICE_NEXT, index)
@@ -80,4 +81,4 @@ cdef class HostedConsumer:
 
     def ack_pending(self):
         """Messages that were delivered and are not acknowledged."""
-        return self.consumer.pending.count
+        return self.consumer.pending.count - self.consumer.pending.dead

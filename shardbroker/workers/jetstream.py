@@ -29,6 +29,7 @@ from shardbroker.storage.segment_window import free_spares
 from shardbroker.workers import consumer_views
 from shardbroker.workers.consumer_host import ConsumerHost
 from shardbroker.workers.consumer_keeping import ConsumerKeeper
+from shardbroker.workers.dead_letters import DeadLetters
 from shardbroker.workers.flow_infos import FlowInfos
 from shardbroker.workers.log_cleaning import LogCleaning
 from shardbroker.workers.restores import remove_abandoned
@@ -116,6 +117,7 @@ class JetStream:
         self.host.set_api(self.api.handle)
         self.host.set_cleaning(LogCleaning(self.host))
         self.consumers = ConsumerHost(self.host, self.log)
+        self.dead_letters = DeadLetters(self)
         self.keeper = ConsumerKeeper(self)
         self.consumers.set_keeper(self.keeper)
         self.host.set_consumers(self.consumers)

@@ -12,6 +12,7 @@ import signal
 
 import orjson
 
+from shardbroker import limits
 from shardbroker.config.options import Options
 from shardbroker.control import messages
 from shardbroker.control.channel import Channel
@@ -93,7 +94,9 @@ class Worker:
         self._inbound = Inbound(board, attach.worker_index, attach.generation, self._outbound)
         self._routes = RouteCache(self._directory, self._seed)
         statistics = board + layout.worker_row(attach.worker_index) + layout.WORKER_STATISTICS
-        overflow = Overflow(self._outbound, 2 * options.max_payload + (8 << 20))
+        # The largest messages are the broker's own: in answers of the API payloads are written in base64.
+        message_size_max = 2 * options.max_payload + limits.own_message_slack_size
+        overflow = Overflow(self._outbound, message_size_max)
         router = Router(
             self._routes,
             self._outbound,
@@ -102,7 +105,7 @@ class Worker:
             board + layout.BOARD_PRESSURE,
             self._seed,
             attach.worker_index,
-            options.max_payload + 2 * options.max_control_line,
+            message_size_max,
             not options.no_fast_producer_stall,
         )
         leaving = Leaving(board, attach.worker_index, attach.worker_count)

@@ -28,6 +28,7 @@ class Details:
 
     def __init__(self, js: "JetStream", entry: "StreamEntry"):
         self.lost: list[tuple[int, int, str]] = []
+        self.account = entry.account
         self._js = js
         self._next_ns = 0
         self._entry = entry

@@ -35,6 +35,13 @@ PROMISES = {
         "sky.png is gone",
         "somebody saw that sky.png was deleted",
     ],
+    "dead_letters.py": [
+        "translated: good morning",
+        "dead: b'bonjour' (max_deliver, deliveries: 3)",
+        r"dead: b'\xff\xfe' (terminated, deliveries: 1)",
+        "translated: bonjour",
+        "dead letters left: 1",
+    ],
     "key_value.py": [
         "too late: colour.sky was changed by somebody else",
         "colour.sky revision 1: grey",

@@ -1,9 +1,9 @@
 """Consumers against a model of lists: whatever happens, both stand at the same place, and nobody is stuck.
 
 Hypothesis draws what happens to a stream with two consumers: messages come, go at a limit, are deleted and
-purged; they are delivered, acknowledged, refused, delayed, terminated, forgotten; consumers are paused,
-reset, filtered otherwise and restarted from their notes. After each step everything a consumer says of
-itself is compared, and what may be removed from an interest stream.
+purged; they are delivered, acknowledged, refused, delayed, terminated, forgotten; dead letters are tried and
+collected; consumers are paused, reset, filtered otherwise and restarted from their notes. After each step
+everything a consumer says of itself is compared, and what may be removed from an interest stream.
 
 CONSUMER_SEQUENCES (default 2000) says how many sequences are tried: 200000 is the long run.
 """
@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shardbroker.jetstream import consumer_notes
+from shardbroker.jetstream import consumer_notes, dead_entries
+from shardbroker.jetstream.config_metadata import DEAD_LETTER_KEY
 from shardbroker.jetstream.consumer import Consumer
 from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.consumer_face import ConsumerFace
@@ -33,6 +34,7 @@ RULES = st.builds(
     backoff=st.sampled_from([(), (), (10, 50), (50, 10, 10)]),
     max_deliver=st.sampled_from([0, 0, 1, 2, 3]),
     max_ack_pending=st.sampled_from([0, 1, 2, 5]),
+    dead_letter=st.booleans(),
 )
 WHO = st.integers(0, 1)
 NEAR = st.integers(-3, 6)  # around a message of interest
@@ -48,6 +50,7 @@ def config_of(rules: Rules) -> ConsumerConfig:
         max_deliver=rules.max_deliver or -1,
         max_ack_pending=rules.max_ack_pending or -1,
         filter_subjects=list(rules.filters) or None,
+        metadata={DEAD_LETTER_KEY: "dead"} if rules.dead_letter else None,
     )
 
 
@@ -162,10 +165,15 @@ class ConsumersAndModel(RuleBasedStateMachine):
     def ack(self, who: int, pick: int, stale: int, word: str) -> None:
         sequence, number = self.meant(who, pick, stale)
         model = self.models[who]
-        expected = model.ack(sequence, number)
+        reason = b"because" if pick % 2 else b""
+        if word == "term":
+            expected = model.term(sequence, number, self.now, reason)
+        else:
+            expected = model.ack(sequence, number)
         if model.rules.policy == "none" and 0 < sequence < model.position:
-            expected = (self.interest, False)
-        assert self.face.answer(self.consumers[who], word, sequence, number, self.now)[:2] == expected
+            expected = (self.interest, False, False)
+        got = self.face.answer(self.consumers[who], word, sequence, number, self.now, 0, reason)
+        assert (*got[:2], got[5]) == expected
 
     @rule(who=WHO, pick=st.integers(0, 7), stale=st.integers(0, 4), delay=st.sampled_from([0, 0, 5, 300]))
     def nak(self, who: int, pick: int, stale: int, delay: int) -> None:
@@ -186,11 +194,31 @@ class ConsumersAndModel(RuleBasedStateMachine):
         self.face.take_back(self.consumers[who], sequence)
         self.models[who].undelivered(sequence)
 
+    @rule(who=WHO, fails=st.booleans())
+    def collect(self, who: int, fails: bool) -> None:
+        consumer, model = self.consumers[who], self.models[who]
+        entry = dead_entries.next_dead(consumer, self.now)
+        assert (entry and entry.sequence) == (model.dead[0][0] if model.dead else None)
+        if entry is None:
+            return
+        assert dead_entries.next_dead(consumer, min(one.died_ns for one in self.dead_of(who)) - 1) is None
+        if fails:
+            dead_entries.set_back(consumer, entry.sequence)
+            model.dead.append(model.dead.pop(0))
+            self.notes[who] = [consumer_notes.snapshot(consumer)]  # of the order there are no deltas
+        else:
+            assert dead_entries.finish_dead(consumer, entry.sequence)
+            assert model.collected(entry.sequence)
+        assert dead_entries.is_dead(consumer, entry.sequence) == fails
+
+    def dead_of(self, who: int) -> list[dead_entries.DeadEntry]:
+        return dead_entries.dead_entries(self.consumers[who])
+
     @rule(step=st.sampled_from([1, 10, 25, 60, 200]))
     def wait(self, step: int) -> None:
         self.now += step
         for consumer, model in zip(self.consumers, self.models, strict=True):
-            waiting = [sent.deadline for sent in model.sent.values() if not sent.due]
+            waiting = [sent.deadline for sent in model.sent.values() if not sent.due and not sent.dead]
             assert self.face.next_due(consumer) == min(waiting, default=0)
             self.face.due(consumer, self.now)
             model.due(self.now)
@@ -216,7 +244,7 @@ class ConsumersAndModel(RuleBasedStateMachine):
         self.consumers[who].take_config(config_of(rules))
         if rules.filters != model.rules.filters:
             model.chosen_end = 0
-        model.rules = rules
+        model.change(rules)
         # Deadlines of deltas are worked out by the configuration at the restart.
         self.notes[who] = [consumer_notes.snapshot(self.consumers[who])]
 
@@ -279,6 +307,10 @@ class ConsumersAndModel(RuleBasedStateMachine):
             "queue": model.queue,
             "exhausted": sorted(model.exhausted),
             "chosen": [n for n in coming if n <= model.chosen_end],
+            "dead": [
+                (n, model.sent[n].deliveries, by_term, model.sent[n].deadline, reason)
+                for n, by_term, reason in model.dead
+            ],
             "num_redelivered": sum(s.deliveries > 1 for s in model.sent.values()) + len(model.exhausted),
         }
         assert sorted((kind, n, count) for kind, n, _, count in consumer.events) == sorted(model.events)
@@ -299,7 +331,9 @@ class ConsumersAndModel(RuleBasedStateMachine):
                     assert got == "at the end"
                     break
                 self.face.answer(consumer, "ack", got[0], got[1], self.now)
-            assert consumer.num_pending == 0
+            assert consumer.num_pending == 0 == consumer.num_ack_pending
+            while (entry := dead_entries.next_dead(consumer, self.now)) is not None:
+                assert dead_entries.finish_dead(consumer, entry.sequence)
             assert len(consumer_notes.describe(consumer)["pending"]) == 0
 
 

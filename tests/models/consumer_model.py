@@ -30,6 +30,11 @@ class Rules:
     backoff: tuple[int, ...] = ()
     max_deliver: int = 0
     max_ack_pending: int = 0
+    dead_letter: bool = False
+
+    @property
+    def keeps_dead(self) -> bool:
+        return self.dead_letter and self.policy != "none"
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Sent:
     deliveries: int
     deadline: int
     due: bool = False
+    dead: bool = False  # then `deadline` is when it died
 
 
 @dataclass
@@ -67,6 +73,7 @@ class ModelConsumer:
         self.sent: dict[int, Sent] = {}
         self.queue: list[int] = []
         self.exhausted: set[int] = set()
+        self.dead: list[tuple[int, bool, bytes]] = []  # sequence, by term, reason: in the order of tries
         self.events: list[tuple[str, int, int]] = []
         self.finished: list[int] = []
         self.chosen: list[int] = []
@@ -117,7 +124,7 @@ class ModelConsumer:
             sequence = self.queue[0]
             sent = self.sent[sequence]
             if self.rules.max_deliver and sent.deliveries >= self.rules.max_deliver:
-                self.exhaust(sequence)
+                self.give_up(sequence, now)
                 continue
             self.queue.pop(0)
             sent.deliveries += 1
@@ -129,7 +136,8 @@ class ModelConsumer:
         if not coming:
             self.position = max(self.position, self.stream.last + 1)
             return "at the end"
-        if self.rules.max_ack_pending and len(self.sent) >= self.rules.max_ack_pending:
+        on_their_way = sum(not sent.dead for sent in self.sent.values())
+        if self.rules.max_ack_pending and on_their_way >= self.rules.max_ack_pending:
             return "ack pending full"
         sequence = coming[0]
         self.position = sequence + 1
@@ -149,60 +157,81 @@ class ModelConsumer:
 
     # --- what comes back
 
-    def ack(self, sequence: int, number: int) -> tuple[bool, bool]:
-        """(answered, changed)."""
+    def ack(self, sequence: int, number: int) -> tuple[bool, bool, bool]:
+        """(answered, changed, answered later)."""
         if sequence == 0 or sequence >= self.position or self.rules.policy == "none":
-            return False, False
+            return False, False, False
         if self.rules.policy == "all":
-            return True, self.ack_all(sequence, number)
+            return True, self.ack_all(sequence, number), False
         if sequence in self.exhausted:
             self.exhausted.remove(sequence)
             self.finished.append(sequence)
-            return True, True
+            return True, True, False
         if sequence not in self.sent:
-            return True, False
+            return True, False, False
+        if self.sent[sequence].dead:
+            return True, False, True
         self.finished.append(sequence)
         self.drop(sequence)
-        return True, True
+        return True, True, False
+
+    def term(self, sequence: int, number: int, now: int, reason: bytes) -> tuple[bool, bool, bool]:
+        if not self.rules.keeps_dead or sequence not in self.sent:
+            return self.ack(sequence, number)
+        if self.sent[sequence].dead:
+            return True, False, True
+        self.bury(sequence, True, now, reason)
+        if self.rules.policy == "all":
+            self.ack_all(sequence, number)
+        return True, True, True
 
     def ack_all(self, sequence: int, number: int) -> bool:
         if sequence <= self.floor or not 0 < number < self.next_number:
             return False
-        for done in sorted(n for n in {*self.sent, *self.exhausted} if n <= sequence):
+        alive = {n for n, sent in self.sent.items() if not sent.dead}
+        for done in sorted(n for n in alive | self.exhausted if n <= sequence):
             self.finished.append(done)
             self.sent.pop(done, None)
             self.exhausted.discard(done)
         self.queue = [n for n in self.queue if n in self.sent]
         before_next = min((s.first for s in self.sent.values()), default=number + 1) - 1
-        self.floor, self.floor_number = sequence, max(self.floor_number, min(number, before_next))
+        self.floor_number = max(self.floor_number, min(number, before_next))
+        self.floor = max(self.floor, min(sequence, min(self.sent, default=sequence + 1) - 1))
         return True
 
     def nak(self, sequence: int, number: int, delay: int, now: int) -> bool:
-        if not self.floor_number < number <= self.next_number or sequence not in self.sent:
+        if not self.floor_number < number <= self.next_number or not self.is_on_its_way(sequence):
             return False
-        if delay:
+        is_last = 0 < self.rules.max_deliver <= self.sent[sequence].deliveries
+        if self.rules.keeps_dead and is_last and not delay:
+            self.give_up(sequence, now)
+        elif delay:
             self.wait_until(sequence, now + delay)
         elif not self.sent[sequence].due:
             self.make_due(sequence)
         return True
 
     def progress(self, sequence: int, now: int) -> bool:
-        if sequence not in self.sent:
+        if not self.is_on_its_way(sequence):
             return False
         if not self.sent[sequence].due:
             self.wait_until(sequence, now + self.wait(self.sent[sequence].deliveries))
         return True
 
     def due(self, now: int) -> None:
-        over = sorted(n for n, sent in self.sent.items() if not sent.due and sent.deadline <= now)
+        waiting = {n: sent for n, sent in self.sent.items() if not sent.due and not sent.dead}
+        over = sorted(n for n, sent in waiting.items() if sent.deadline <= now)
         for sequence in over:
             if self.rules.max_deliver and self.sent[sequence].deliveries >= self.rules.max_deliver:
-                self.exhaust(sequence)
+                self.give_up(sequence, now)
             else:
                 self.make_due(sequence)
 
+    def is_on_its_way(self, sequence: int) -> bool:
+        return sequence in self.sent and not self.sent[sequence].dead
+
     def undelivered(self, sequence: int) -> None:
-        if sequence in self.sent:
+        if self.is_on_its_way(sequence):
             sent = self.sent[sequence]
             sent.deliveries = max(sent.deliveries - 1, 1)
             self.queue = [sequence, *(n for n in self.queue if n != sequence)]
@@ -217,16 +246,48 @@ class ModelConsumer:
         self.queue.append(sequence)
         self.sent[sequence].due = True
 
-    def exhaust(self, sequence: int) -> None:
+    def give_up(self, sequence: int, now: int) -> None:
         self.events.append(("max_deliver", sequence, self.sent[sequence].deliveries))
+        if self.rules.keeps_dead:
+            self.bury(sequence, False, now, b"")
+        else:
+            self.exhaust(sequence)
+
+    def exhaust(self, sequence: int) -> None:
+        """Not pending any more; the floor stays before it."""
         self.exhausted.add(sequence)
-        del self.sent[sequence]
+        self.forget(sequence)
+
+    def forget(self, sequence: int) -> int:
+        """Not pending any more, for whatever reason; its first consumer sequence."""
         self.queue = [n for n in self.queue if n != sequence]
+        self.dead = [one for one in self.dead if one[0] != sequence]
+        return self.sent.pop(sequence).first
+
+    def bury(self, sequence: int, by_term: bool, now: int, reason: bytes) -> None:
+        self.wait_until(sequence, now)
+        self.sent[sequence].dead = True
+        self.dead.append((sequence, by_term, reason))
+
+    def collected(self, sequence: int) -> bool:
+        if sequence not in self.sent or not self.sent[sequence].dead:
+            return False
+        self.finished.append(sequence)
+        self.drop(sequence)
+        return True
+
+    def change(self, rules: Rules) -> None:
+        self.rules = rules
+        for sequence, by_term, _ in [] if rules.keeps_dead else list(self.dead):
+            if by_term:
+                self.finished.append(sequence)
+                self.drop(sequence)
+            else:
+                self.exhaust(sequence)
 
     def drop(self, sequence: int) -> None:
         """Done with. The floor moves when it was next to it, or nothing is pending any more."""
-        number = self.sent.pop(sequence).first
-        self.queue = [n for n in self.queue if n != sequence]
+        number = self.forget(sequence)
         if not self.sent or number == self.floor_number + 1:
             self.move_floor()
 
@@ -244,7 +305,8 @@ class ModelConsumer:
         """After a message went."""
         self.exhausted.discard(sequence)
         if sequence in self.sent:
-            self.events.append(("terminated", sequence, self.sent[sequence].deliveries))
+            what = "dead letter gone" if self.sent[sequence].dead else "terminated"
+            self.events.append((what, sequence, self.sent[sequence].deliveries))
             self.drop(sequence)
 
     def purged(self) -> None:
@@ -256,13 +318,13 @@ class ModelConsumer:
             self.move_floor()
 
     def cleared(self) -> None:
-        self.sent, self.queue, self.exhausted, self.chosen_end = {}, [], set(), 0
+        self.sent, self.queue, self.exhausted, self.chosen_end, self.dead = {}, [], set(), 0, []
         self.position = max(self.position, self.stream.last + 1)
         self.delivered = self.position - 1
         self.move_floor()
 
     def reset(self, sequence: int) -> None:
-        self.sent, self.queue, self.exhausted, self.chosen_end = {}, [], set(), 0
+        self.sent, self.queue, self.exhausted, self.chosen_end, self.dead = {}, [], set(), 0, []
         self.position = max(sequence, 1)
         self.next_number, self.floor_number = 1, 0
         self.floor = self.delivered = self.position - 1
@@ -275,4 +337,6 @@ class ModelConsumer:
             return sequence > self.chosen_end or sequence in self.chosen
         if self.rules.policy == "explicit":
             return sequence in self.sent or sequence in self.exhausted
-        return sequence > self.floor or sequence in self.exhausted
+        # A dead letter holds the floor below messages that are acknowledged.
+        open = sequence in self.sent if self.dead else sequence > self.floor
+        return open or sequence in self.exhausted

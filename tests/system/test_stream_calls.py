@@ -46,3 +46,23 @@ def test_creating_at_once(tmp_path: Path, storage: str) -> None:
 
     with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
         asyncio.run(play(broker))
+
+
+def test_an_answer_larger_than_max_payload_reaches_every_worker(tmp_path: Path) -> None:
+    """A whole payload is a third longer in the answer, and goes over the ring from its owner to the asker."""
+
+    async def play(broker: BrokerProcess) -> None:
+        server = f"nats://{broker.host}:{broker.port}"
+        clients = [await nats.connect(server) for _ in range(CLIENTS)]
+        js = clients[0].jetstream()
+        await js.add_stream(name="LARGE", subjects=["large"])
+        await js.publish("large", bytes(1 << 20))
+        for client in clients:
+            message = await client.jetstream(timeout=20).get_msg("LARGE", 1)
+            assert message.data == bytes(1 << 20)
+            await client.close()
+
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+        asyncio.run(play(broker))
+        workers = broker.monitor("/shardz")["shards"]
+        assert all(row["statistics"]["connections_total"] for row in workers)
