@@ -4,10 +4,7 @@
     message applied ────────► changed ─► ready ─► deliver(), once a turn ─► router
     time ───────────► fire, tick ───┘                 └─► notes, staged in the stream's log
 
-Nothing is sent while a message is being taken. Changes of a turn are one note a stream, staged before
-anything the turn has sent leaves for a socket; it is synced with what follows. An acknowledgement that wants
-an answer is answered when the note with its effect is durable. Removals that acknowledgements allow
-(interest, work queue) are staged behind that note, so no crash can undo the one and keep the other.
+Nothing is sent while a message is being taken. How changes are noted stands in consumer_noting.pyx.
 
 What is due at a time (redeliveries, expiries, heartbeats) is done then: each consumer knows its next one
 (`due_ns`), the worker sleeps no longer than until the first of them, and who is due is found by looking
@@ -16,10 +13,8 @@ through all. A heap of them lost: it would be touched with every message.
 Advisories and metrics are made of events once a turn, by consumer_keeping.py, if anybody listens.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint32_t, uint64_t
 
-from shardbroker.arrays cimport reserve
 from shardbroker.jetstream.ack_tokens cimport (
     ACK_NAK,
     ACK_NEXT,
@@ -32,20 +27,13 @@ from shardbroker.jetstream.ack_tokens cimport (
     read_ack_word,
 )
 from shardbroker.jetstream.consumer cimport POLICY_EXPLICIT, POLICY_FLOW_CONTROL, AckOutcome, Consumer
-from shardbroker.jetstream.frame_stage cimport TRAILER_TEXT
-from shardbroker.jetstream.stream cimport Stream
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.routing.router cimport PublishView
-from shardbroker.storage.frame cimport FRAME_DELETE, FRAME_NOTE
 from shardbroker.workers.hosted cimport SERVICE_ACK, SERVICE_NEXT, Hosted
 from shardbroker.workers.hosted_consumer cimport HostedConsumer
 
-import struct
-
-from shardbroker.jetstream.consumer_notes import take_delta
-from shardbroker.jetstream.consumer_recovery import NOTE_DELTAS, note, part
-from shardbroker.jetstream.header_block import get as header_of
 from shardbroker.jetstream.dead_entries import finish_dead
+from shardbroker.jetstream.header_block import get as header_of
 
 cdef enum:
     LOOK_NS = 250_000_000  # how often the interest of those who wait is looked at
@@ -54,8 +42,6 @@ cdef enum:
     # often than this for each of them: a hundred may be 1 ms late, a thousand 10 ms, and it stays below 1 %
     # of a core.
     FIRE_GAP_NS = 10_000
-    SNAPSHOT_AFTER = 1 << 20  # bytes of deltas that are worth a snapshot
-    DELETE_RUNS_MAX = 4096  # of one frame
     DIGITS_MAX = 18  # of a sequence in a header
     DEAD_REPLIES_MAX = 10_000  # dead letters of a consumer for which clients wait
     REPLIES_OF_ONE_MAX = 4  # clients that wait for the same one
@@ -68,7 +54,7 @@ cdef inline uint64_t earlier(uint64_t left, uint64_t right) noexcept nogil:
     return left
 
 
-cdef class ConsumerHost(ConsumerPushes):
+cdef class ConsumerHost(ConsumerNoting):
     """`host` has the streams. `keeper` is set before the first consumer comes."""
 
     def __init__(self, host, log):
@@ -243,19 +229,6 @@ cdef class ConsumerHost(ConsumerPushes):
             self.owe(one.hosted, account, reply, <uint32_t> len(reply))
         self.wake(one)
 
-    cdef void owe(self, Hosted hosted, uint32_t account, const uint8_t *reply, uint32_t size) noexcept:
-        """Answer this acknowledgement once the next note is durable."""
-        cdef void *grown = reserve(hosted.owed, hosted.owed_size, 8 + size, &hosted.owed_capacity, 1)
-        if grown == NULL:
-            return  # the client asks again
-        hosted.owed = <uint8_t *> grown
-        (<uint32_t *> (hosted.owed + hosted.owed_size))[0] = account
-        (<uint32_t *> (hosted.owed + hosted.owed_size + 4))[0] = size
-        memcpy(hosted.owed + hosted.owed_size + 8, reply, size)
-        hosted.owed_size += 8 + size
-        if not hosted.owes_notes:
-            self.note_due(hosted)
-
     cdef void changed(self, Hosted hosted) noexcept:
         hosted.has_changed = True
         self.streams.append(hosted)
@@ -266,11 +239,6 @@ cdef class ConsumerHost(ConsumerPushes):
         if not one.is_ready:
             one.is_ready = True
             self.ready.append(one)
-
-    cdef void note_due(self, Hosted hosted) noexcept:
-        if not hosted.owes_notes:
-            hosted.owes_notes = True
-            self.noting.append(hosted)
 
     # --- once a turn ------------------------------------------------------------------------------------
 
@@ -316,142 +284,7 @@ cdef class ConsumerHost(ConsumerPushes):
             self.keeper.tell(told)
         return pressing
 
-    cdef int settle(self) except -1:
-        """Write down what has changed."""
-        cdef Hosted hosted
-        cdef HostedConsumer one
-        noting, self.noting = self.noting, []
-        for hosted in noting:
-            hosted.owes_notes = False
-            if hosted.stream.closing:
-                hosted.owed_size = 0
-                continue
-            for one in hosted.attached:
-                if one.consumer.events:
-                    for kind, sequence, number, deliveries in one.consumer.events:
-                        self.told.append((one, kind, sequence, number, deliveries, None))
-                    one.consumer.events.clear()
-                if one.pulls.pin_events:
-                    for kind, text in one.pulls.pin_events:
-                        self.told.append((one, kind, 0, 0, 0, text))
-                    one.pulls.pin_events.clear()
-                if one.consumer.dead_news:
-                    one.consumer.dead_news = False
-                    self.dying.append(one)
-            self.write_notes(hosted)
-            if hosted.consumers.interest or hosted.consumers.workqueue:
-                self.stage_removals(hosted)
-        if self.dying:
-            dying, self.dying = self.dying, []
-            for one in dying:
-                self.keeper.died(one)
-        return 0
-
-    cdef int write_notes(self, Hosted hosted) except -1:
-        """One frame with the changes of all consumers of a stream, and what is owed for them."""
-        cdef Stream stream = hosted.stream
-        cdef uint64_t before = stream.stage.size
-        cdef uint32_t at = 0, size
-        cdef uint8_t *place
-        cdef bytes body = self.deltas(hosted)
-        if body is None and hosted.owed_size == 0:
-            return 0
-        body = note(NOTE_DELTAS, body if body is not None else b"")
-        place = stream.stage.body(FRAME_NOTE, stream.last_sequence, len(body))
-        if place == NULL:
-            raise MemoryError("no memory for a note")
-        memcpy(place, <const uint8_t *> body, len(body))
-        while at < hosted.owed_size:
-            size = (<uint32_t *> (hosted.owed + at + 4))[0]
-            stream.stage.answer(
-                TRAILER_TEXT, 0, (<uint32_t *> (hosted.owed + at))[0], hosted.owed + at + 8, size, NULL, 0
-            )
-            at += 8 + size
-        hosted.owed_size = 0
-        stream.stage.close()
-        self.host.staged_size += stream.stage.size - before
-        if not stream.in_dirty:
-            self.host.mark_dirty(hosted)
-        return 0
-
-    cdef bytes deltas(self, Hosted hosted):
-        """The changes of all consumers of a stream, or None. Where only the search went on, that can wait."""
-        cdef HostedConsumer one
-        cdef Consumer consumer
-        parts = []
-        for one in hosted.attached:
-            consumer = one.consumer
-            if not self.has_changed(one) or (one.is_lazy and not one.is_note_time):
-                continue
-            one.is_note_time = False
-            if one.wants_snapshot and not one.is_noting:
-                self.keeper.keep(one)
-                continue
-            text = take_delta(consumer)
-            one.delta_size += <uint64_t> len(text)
-            if one.delta_size > SNAPSHOT_AFTER:
-                one.wants_snapshot = True
-            parts.append(part(one.name.encode(), text))
-        return b"".join(parts) if parts else None
-
-    cdef bint has_changed(self, HostedConsumer one) noexcept:
-        """Whether what is written down of a consumer is not true any more."""
-        cdef Consumer consumer = one.consumer
-        return (
-            consumer.delta.size != 0
-            or consumer.next_consumer_sequence != consumer.noted_consumer_sequence
-            or consumer.floor_stream != consumer.noted_floor_stream
-            or consumer.floor_consumer != consumer.noted_floor_consumer
-        )
-
-    cdef int stage_removals(self, Hosted hosted) except -1:
-        """Messages that all consumers concerned have done with."""
-        self.remove(hosted, hosted.consumers.removable())
-        return 0
-
-    def remove(self, Hosted hosted not None, sequences):
-        """Stage the removal of these messages, which rise."""
-        cdef Stream stream = hosted.stream
-        cdef uint64_t before = stream.stage.size
-        if not sequences:
-            return
-        runs = []
-        first = count = 0
-        for sequence in sequences:
-            if first + count == sequence:
-                count += 1
-                continue
-            if count:
-                runs += (first, count)
-            first, count = sequence, 1
-        runs += (first, count)
-        for start in range(0, len(runs), 2 * DELETE_RUNS_MAX):
-            piece = runs[start : start + 2 * DELETE_RUNS_MAX]
-            stream.stage_frame(FRAME_DELETE, struct.pack(f"<{len(piece)}Q", *piece))
-        self.host.staged_size += stream.stage.size - before
-        if not stream.in_dirty:
-            self.host.mark_dirty(hosted)
-
-    # --- failures and time ------------------------------------------------------------------------------
-
-    cdef void failed(self, Hosted hosted) noexcept:
-        """What was staged is lost, as when the stream is gone: consumers are written down anew."""
-        cdef HostedConsumer one
-        self.forget_windows(hosted)
-        hosted.owed_size = 0
-        for one in hosted.attached:
-            one.wants_snapshot = True
-
-    cdef bint releasable(self, Hosted hosted, uint64_t end) except -1:
-        """Everybody is written down behind that position, or will be soon."""
-        cdef HostedConsumer one
-        cdef bint ready = True
-        for one in hosted.attached:
-            if one.noted_at < end:
-                ready = False
-                if not one.is_noting:
-                    self.keeper.keep(one)
-        return ready
+    # --- time --------------------------------------------------------------------------------------------
 
     cdef void reckon(self, HostedConsumer one) noexcept:
         """Find out when something of this consumer is due if nothing comes in before."""

@@ -57,5 +57,5 @@ cdef class HostedConsumer:
     cdef bint replays_original
     cdef uint64_t replay_until  # sequence: what comes later is not replayed
     cdef uint64_t replay_time_ns  # of the last message
-    cdef readonly uint64_t not_before_ns  # wall clock: rate limit and the gaps of an original replay; 0: nothing waits
+    cdef readonly uint64_t not_before_ns  # wall clock: rate limit, gaps of an original replay; 0: nothing
     cdef uint64_t due_ns  # wall clock: something is to be done then; 0: nothing is known. May be too early

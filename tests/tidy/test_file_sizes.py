@@ -25,7 +25,6 @@ LONG_FILES: dict[str, str] = {
     "shardbroker/jetstream/stream_state.pyx": "however a message enters or leaves, all figures are kept",
     "shardbroker/storage/log_scan.pyx": "one walk over a log; its cases share the place where they are",
     "shardbroker/streamwriter/write_loop.pyx": "one cycle of the writer told in order, and its failures",
-    "shardbroker/workers/stream_host.pyx": "the way of a frame: publish, lane, answer, on one lane",
     "tests/system/test_snapshots.py": "whole, refused, broken and interrupted backups share their archives",
     "shardbroker/workers/event_loop.pyx": "one turn of a worker told in order; its parts share its fields",
     "shardbroker/workers/session.pyx": "every command of the protocol, one method each",
