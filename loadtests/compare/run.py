@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ def pairs_of(case: Case, wanted: int) -> int:
     return min(wanted, case.pairs_max or wanted)
 
 
+def spec_of(case: Case, side: str, servers: dict[str, ServerSpec]) -> ServerSpec:
+    """What is started for that side: ours with the flags that the case wants."""
+    spec = servers[side]
+    return replace(spec, command=(*spec.command, *case.our_flags)) if side == "ours" else spec
+
+
 def _run_case(
     case: Case,
     servers: dict[str, ServerSpec],
@@ -88,7 +94,7 @@ def _run_case(
                 samples[side].append({"failure": failure})
                 continue
             with _store(case, side, store_root) as store:
-                samples[side].append(_sample(case, servers[side], seconds, store))
+                samples[side].append(_sample(case, spec_of(case, side, servers), seconds, store))
     return {
         "name": case.name,
         "title": case.title,
