@@ -128,11 +128,16 @@ def _store(case: Case, side: str, root: Path) -> Iterator[Store | None]:
 
 def _sample(case: Case, spec: ServerSpec, seconds: float, store: Store | None) -> dict[str, Any]:
     busy_ns, own_ns, start = machine_busy_ns(), _own_cpu_ns(), time.monotonic()
+    said = ""
     try:
         with spec.running(with_monitor=case.with_monitor, store=store) as server:
-            sample: dict[str, Any] = dict(case.run(server, seconds))
+            try:
+                sample: dict[str, Any] = dict(case.run(server, seconds))
+            except Exception:
+                said = server.output()  # nobody can ask later why it lost a client
+                raise
     except (LoadError, ServerError, OSError) as error:
-        return {"failure": f"{type(error).__name__}: {error}"}
+        return {"failure": f"{type(error).__name__}: {error}", "server_said": said}
     foreign_ns = (machine_busy_ns() - busy_ns) - (_own_cpu_ns() - own_ns)
     # Cores kept busy by others meanwhile: a sample with more than a few hundredths is a disturbed one.
     sample["foreign_cores"] = round(max(0.0, foreign_ns / 1e9 / (time.monotonic() - start)), 3)
