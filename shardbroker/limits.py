@@ -31,6 +31,10 @@ descriptors_reserved = 32  # of each worker, for everything that is no client
 workers_max = 64  # a destination mask is one 64-bit word
 heartbeat_interval_s = 0.1
 heartbeat_lost_s = 1.0  # heartbeat and cursors standing still this long: the worker is killed
+# But not one that wants to run and gets no processor: less than this in all of its silence. A turn of a loop
+# that goes on takes far less, so what has run longer without a sign is stuck.
+starved_run_s = 0.1
+starved_s_max = 10.0  # then it is killed all the same
 restarts_immediate = 3  # further restarts of one worker wait, doubling from restart_delay_s
 restart_delay_s = 0.2
 restart_delay_s_max = 5.0

@@ -31,7 +31,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--cases",
         default=cases_default,
-        help="groups (core, jetstream, all) and cases, with commas, NAME* too (%(default)s)",
+        help="groups (core, jetstream, consumers, all) and cases, with commas, NAME* too (%(default)s)",
     )
     parser.add_argument("--pairs", type=_positive(int), help=f"a case ({pairs_default})")
     parser.add_argument("--seconds", type=_positive(float), help=f"length of a sample ({seconds_default:g})")
@@ -69,7 +69,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
-    """What concerns the JetStream cases only."""
+    """What concerns cases with streams only."""
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -80,7 +80,7 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="where streams are stored: on the disk that is to be measured (store/ in --out)",
     )
-    large = parser.add_argument_group("size of the large JetStream cases")
+    large = parser.add_argument_group("size of the large cases with streams")
     for name, value in asdict(full_scale).items():
         large.add_argument(f"--{name.replace('_', '-')}", type=_positive(type(value)), help=f"({value:,})")
 

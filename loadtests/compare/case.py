@@ -51,6 +51,7 @@ class Case:
     with_monitor: bool = False
     streams: bool = False  # servers get a store, and JetStream
     peer_syncs: bool = False  # nats-server with `sync_interval: always` instead of its default
+    our_flags: tuple[str, ...] = ()  # added to our command line
     pairs_max: int = 0  # fewer pairs than wanted, because a sample takes long; 0: as wanted
     sweep: str = ""  # name of the plot this case is a point of
     x: float = 0.0  # its place there
@@ -74,11 +75,14 @@ class Scale:
 
     streams: int = 1000  # written at once, and in the store of the start-up case
     read_messages: int = 100_000  # each of another subject, to be read one by one
-    stored_messages: int = 10_000_000  # in the store of the start-up case
-    stored_subjects: int = 1_000_000  # in the one stream of the memory and take-over cases
+    stored_messages: int = 10_000_000  # in the store of the start-up case, and below filtered consumers
+    stored_subjects: int = 1_000_000  # in the one stream of the memory, take-over and filter cases
     empty_streams: int = 10_000
     cold_messages: int = 300_000  # of 1 KiB
     stall_s: float = 5.0
+    consumers: int = 1000  # created at once
+    consumer_messages: int = 1_000_000  # in the stream on which they are created
+    keys: int = 100_000  # of the bucket that is read and watched
 
 
 full_scale = Scale()
@@ -90,4 +94,7 @@ quick_scale = Scale(
     empty_streams=200,
     cold_messages=10_000,
     stall_s=1.0,
+    consumers=100,
+    consumer_messages=20_000,
+    keys=5000,
 )

@@ -2,12 +2,13 @@
 
 from loadtests.compare.case import Case, Scale, full_scale
 from loadtests.compare.cases import cases as core_cases
+from loadtests.compare.consumer_cases import consumer_cases
 from loadtests.compare.stream_cases import stream_cases
 
 
 def groups(scale: Scale = full_scale) -> dict[str, tuple[Case, ...]]:
-    """All cases, by the name of their group; `scale` is that of the large JetStream cases."""
-    return {"core": core_cases, "jetstream": stream_cases(scale)}
+    """All cases, by the name of their group; `scale` is that of the large cases with streams."""
+    return {"core": core_cases, "jetstream": stream_cases(scale), "consumers": consumer_cases(scale)}
 
 
 def choose(names: str, scale: Scale = full_scale) -> list[Case]:

@@ -59,7 +59,7 @@ def open_loop(
     intended = [((tick + 1) * per_tick, publisher["start"] + tick * tick_s) for tick in range(tick_count)]
     # The first tenth warms up connections and caches.
     skip = per_tick * tick_count // 10
-    figures = _percentiles_us(match_logs(intended, subscriber["log"], skip))
+    figures = percentiles_us(match_logs(intended, subscriber["log"], skip))
     figures["cpu_ns"] = sample.meter.used_ns / (per_tick * tick_count)
     figures["rate_per_s"] = per_tick / tick_s
     figures["late_us_max"] = publisher["late_s_max"] * 1e6
@@ -135,7 +135,7 @@ def _ask(server: RunningServer, in_flight: int, count: int, in_bursts: bool) -> 
     responder, requester = sample.results
     if responder["answered"] != count:
         raise LoadError(f"{count} requests, {responder['answered']} reached the responder")
-    figures = _percentiles_us(match_logs(requester["sent"], requester["answered"]))
+    figures = percentiles_us(match_logs(requester["sent"], requester["answered"]))
     figures["requests_per_s"] = count / requester["wall_s"]
     figures["cpu_ns"] = sample.meter.used_ns / count
     figures["server_cores"] = sample.meter.cores
@@ -242,7 +242,7 @@ def match_logs(sent: Log, arrived: Log, skip: int = 0) -> list[tuple[float, int]
     return [(seconds, weight) for seconds, weight in matched if weight > 0]
 
 
-def _percentiles_us(matched: list[tuple[float, int]]) -> dict[str, float]:
+def percentiles_us(matched: list[tuple[float, int]]) -> dict[str, float]:
     wanted = {"p50_us": 0.5, "p99_us": 0.99, "p999_us": 0.999, "max_us": 1.0}
     values = ratios.weighted_percentiles(matched, list(wanted.values()))
     return {name: value * 1e6 for name, value in zip(wanted, values, strict=True)}

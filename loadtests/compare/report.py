@@ -46,6 +46,10 @@ units = {
     "store_megabytes": "MB on disk",
     "megabytes": "MB of memory",
     "creates_per_s": "creates/s",
+    "group_ms": "until created, filter PREFIX.>, ms",
+    "one_ms": "until created, filter *.KEY, ms",
+    "every_ms": "until created, filter *.*, ms",
+    "later_ms": "until created, PREFIX.> from the middle, ms",
 }
 
 

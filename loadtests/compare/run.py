@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ def pairs_of(case: Case, wanted: int) -> int:
     return min(wanted, case.pairs_max or wanted)
 
 
+def spec_of(case: Case, side: str, servers: dict[str, ServerSpec]) -> ServerSpec:
+    """What is started for that side: ours with the flags that the case wants."""
+    spec = servers[side]
+    return replace(spec, command=(*spec.command, *case.our_flags)) if side == "ours" else spec
+
+
 def _run_case(
     case: Case,
     servers: dict[str, ServerSpec],
@@ -88,7 +94,7 @@ def _run_case(
                 samples[side].append({"failure": failure})
                 continue
             with _store(case, side, store_root) as store:
-                samples[side].append(_sample(case, servers[side], seconds, store))
+                samples[side].append(_sample(case, spec_of(case, side, servers), seconds, store))
     return {
         "name": case.name,
         "title": case.title,
@@ -122,11 +128,16 @@ def _store(case: Case, side: str, root: Path) -> Iterator[Store | None]:
 
 def _sample(case: Case, spec: ServerSpec, seconds: float, store: Store | None) -> dict[str, Any]:
     busy_ns, own_ns, start = machine_busy_ns(), _own_cpu_ns(), time.monotonic()
+    said = ""
     try:
         with spec.running(with_monitor=case.with_monitor, store=store) as server:
-            sample: dict[str, Any] = dict(case.run(server, seconds))
+            try:
+                sample: dict[str, Any] = dict(case.run(server, seconds))
+            except Exception:
+                said = server.output()  # nobody can ask later why it lost a client
+                raise
     except (LoadError, ServerError, OSError) as error:
-        return {"failure": f"{type(error).__name__}: {error}"}
+        return {"failure": f"{type(error).__name__}: {error}", "server_said": said}
     foreign_ns = (machine_busy_ns() - busy_ns) - (_own_cpu_ns() - own_ns)
     # Cores kept busy by others meanwhile: a sample with more than a few hundredths is a disturbed one.
     sample["foreign_cores"] = round(max(0.0, foreign_ns / 1e9 / (time.monotonic() - start)), 3)

@@ -13,7 +13,8 @@ Life of a slot after its process died (several slots may be in this at once):
 
 A silent worker is one whose heartbeat *and* cursors stand still: a long delivery moves the cursors, an
 idle worker beats. If the acceptor itself was not scheduled (suspended, stopped), everybody looks silent;
-then the watch begins anew instead of killing the innocent.
+then the watch begins anew instead of killing the innocent. Nor is a worker killed that wants to run and is
+not let (starvation.py).
 """
 
 import os
@@ -279,7 +280,11 @@ class Supervisor:
                 if signs != worker.last_signs or was_late:
                     worker.last_signs = signs
                     worker.last_sign_at = now
-                elif now - worker.last_sign_at >= limits.heartbeat_lost_s:
+                    worker.starvation.forget()
+                elif (
+                    not worker.starvation.explains(worker.pid, now)
+                    and now - worker.last_sign_at >= limits.heartbeat_lost_s
+                ):
                     self._log.error(f"Worker {worker.index} (pid {worker.pid}) gives no sign of life: killed")
                     worker.last_sign_at = now
                     worker.kill()

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from shardbroker import limits
 from shardbroker.acceptor.event_loop import EventLoop
+from shardbroker.acceptor.starvation import Starvation
 from shardbroker.control.channel import Channel
 from shardbroker.control.messages import Message, TakeSocket
 from shardbroker.errors import ProtocolError
@@ -49,6 +50,7 @@ class Worker:
         #: Heartbeat and cursors as last seen, and when they last changed (monotonic seconds).
         self.last_signs: object = None
         self.last_sign_at = 0.0
+        self.starvation = Starvation()
         self.on_message: Callable[[Worker, Message, list[int]], None] = lambda *_: None
         self.on_room: Callable[[Worker], None] = lambda _: None
         self.on_exit: Callable[[Worker], None] = lambda _: None
@@ -98,6 +100,7 @@ class Worker:
         self.state = STARTING
         self.started_at = self.last_sign_at = time.monotonic()
         self.last_signs = None
+        self.starvation.forget()
         self._handed = 0
         self._loop.add_reader(self._pidfd, self._exited)
         self._loop.add_reader(self._channel.fileno(), self._readable)

@@ -35,7 +35,15 @@ def test_groups_are_chosen_by_name():
     chosen = parse_arguments([*two_servers, "--cases", "jetstream"]).chosen
     assert [case.name for case in chosen] == [case.name for case in streams]
     assert {case.name for case in choose("core,jetstream")} == {case.name for case in [*cases, *streams]}
-    assert all(case.streams for case in streams) and not any(case.streams for case in cases)
+    consumers = choose("consumers")
+    assert all(case.streams for case in [*streams, *consumers]) and not any(case.streams for case in cases)
+
+
+def test_a_rate_of_consumers_comes_with_a_goal_for_the_cpu():
+    goals = {case.name: {goal.figure: goal for goal in case.goals} for case in choose("consumers")}
+    assert all("cpu_ns" in each for each in goals.values())
+    assert str(goals["pull_500"]["messages_per_s"]) == ">= 3"
+    assert str(goals["pull_500"]["cpu_ns"]) == "<= 0.333"
 
 
 def test_quick_is_small_and_short_unless_told_otherwise():
