@@ -27,6 +27,10 @@ class Disk:
         """A descriptor of an existing file, for reading and writing."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
+    def open_to_read(self, path: str) -> int:
+        """The same for reading only, which must also work on a disk that is mounted so."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def create(self, path: str) -> int:
         """A descriptor of a new empty file. Raises FileExistsError."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
@@ -135,7 +139,7 @@ def read_all(disk: Disk, fd: int, offset: int = 0, size: int | None = None) -> b
 def read_file(disk: Disk, path: str) -> bytes | None:
     """The whole file; None when there is none. Raises OSError otherwise."""
     try:
-        fd = disk.open(path)
+        fd = disk.open_to_read(path)
     except FileNotFoundError:
         return None
     try:

@@ -354,7 +354,7 @@ class Store:
     def _segment_head(self, path: str) -> tuple[SegmentHead | None, int]:
         fd = -1
         try:
-            fd = self.disk.open(path)
+            fd = self.disk.open_to_read(path)
             size = self.disk.size(fd)
             return segment_head.decode(read_all(self.disk, fd, 0, segment_head.SIZE)), size
         except DamagedHead as error:
@@ -444,7 +444,7 @@ class Store:
             self.disk.unlink(index)
         if not self.disk.exists(path):
             return
-        fd = self.disk.open(path)
+        fd = self.disk.open_to_read(path)
         size = self.disk.size(fd)
         self.disk.close(fd)
         if size == segment_head.SIZE + self._pooled_capacity and len(self._pool) < POOL_COUNT_MAX:
