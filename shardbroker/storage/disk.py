@@ -38,6 +38,10 @@ class Disk:
     def close(self, fd: int) -> None:
         os.close(fd)
 
+    def duplicate(self, fd: int) -> int:
+        """Another descriptor of the same open file."""
+        return os.dup(fd)
+
     def size(self, fd: int) -> int:
         """Bytes of the file."""
         return os.fstat(fd).st_size

@@ -66,7 +66,7 @@ class LoggedDisk:
         self.files = {number: bytearray(image.contents[number]) for number in set(image.names.values())}
         self.events = [] if events is None else events
         self._open: dict[int, int] = {}
-        self._next_fd = 1 << 30  # no real descriptor: the stream-writer may close one of these with close()
+        self._next_fd = 1 << 30  # far from any real descriptor
 
     # --- files -------------------------------------------------------------------------------------------
 
@@ -92,6 +92,10 @@ class LoggedDisk:
 
     def close(self, fd: int) -> None:
         del self._open[fd]
+
+    def duplicate(self, fd: int) -> int:
+        """Refused: what is synced by a thread would not be the same in each run of a seed."""
+        raise OSError(errno.EMFILE, "no more descriptors")
 
     def size(self, fd: int) -> int:
         return len(self.files[self._open[fd]])

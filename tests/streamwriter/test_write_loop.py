@@ -4,12 +4,14 @@ A Bench is a write loop on a real directory with lanes in memory; `Log` builds f
 is on disk is read by a few lines of Python that share nothing with the writer.
 """
 
+import gc
 import os
 import struct
 
 import pytest
 
 from shardbroker.shm import layout
+from shardbroker.storage.disk import Disk
 from shardbroker.storage.watermark import read_watermark
 from tests.streamwriter.lane_feed import (
     ERASE,
@@ -302,3 +304,50 @@ def test_fence_stores_all_and_gets_past_garbage(bench, log):
     place = log.append(b"two")
     bench.run()
     assert bench.lane.status(place) == STORED
+
+
+def test_descriptors_go_through_the_disk(tmp_path):
+    """All that were opened are closed there, also those of a writer that just ends."""
+
+    class Counting(Disk):
+        opened = 0
+
+        def _count(self, fd):
+            self.opened += 1
+            return fd
+
+        def open(self, path):
+            return self._count(super().open(path))
+
+        def create(self, path):
+            return self._count(super().create(path))
+
+        def open_to_read(self, path):
+            return self._count(super().open_to_read(path))
+
+        def duplicate(self, fd):
+            return self._count(super().duplicate(fd))
+
+        def close(self, fd):
+            self.opened -= 1
+            super().close(fd)
+
+    disk = Counting()
+    bench = Bench(tmp_path, disk, journal_size=1 << 14)
+    logs = [Log(bench.lane, n + 1, n) for n in range(20)]
+    for log in logs:
+        log.create()
+    bench.run()
+    first_round = bench.loop.journal.round
+    for _ in range(12):
+        for log in logs:
+            log.append(bytes(200))
+        bench.run()
+        bench.lane.release()
+    assert bench.loop.journal.round > first_round + 1
+    bench.loop.journal.settle(True)
+    assert disk.opened > len(logs)
+    del bench.loop
+    gc.collect()
+    bench.close()
+    assert disk.opened == 0
