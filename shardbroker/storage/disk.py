@@ -21,6 +21,9 @@ DIRECTORY_MODE = 0o700
 class Disk:
     """The real one."""
 
+    #: How often it had something made durable, successfully or not.
+    syncs = 0
+
     # --- files -------------------------------------------------------------------------------------------
 
     def open(self, path: str) -> int:
@@ -60,9 +63,11 @@ class Disk:
 
     def fdatasync(self, fd: int) -> None:
         """Make the data, and the size, durable. After an error nothing unsynced may be believed in."""
+        self.syncs += 1
         os.fdatasync(fd)
 
     def fsync(self, fd: int) -> None:
+        self.syncs += 1
         os.fsync(fd)
 
     def fallocate(self, fd: int, offset: int, size: int) -> None:
@@ -108,6 +113,7 @@ class Disk:
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
+        self.syncs += 1
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

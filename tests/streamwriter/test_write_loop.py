@@ -306,6 +306,45 @@ def test_fence_stores_all_and_gets_past_garbage(bench, log):
     assert bench.lane.status(place) == STORED
 
 
+def totals(bench) -> list[int]:
+    """Syncs, frames and bytes, as monitoring reads them."""
+    return list(struct.unpack_from("<QQQ", bench.board, layout.BOARD_WRITER_SYNCS))
+
+
+def test_what_was_done_is_counted_and_never_falls(tmp_path):
+    """Syncs of the journal, of metadata and of names are among it; a removed log takes nothing away."""
+    bench = Bench(tmp_path)
+    logs = [Log(bench.lane, n + 1, n) for n in range(20)]
+    for log in logs:
+        log.create()
+    bench.run()
+    made = totals(bench)
+    assert made[0] >= 2 * len(logs) and made[1:] == [0, 0]  # a slot and a name each
+    for _ in range(2):
+        for log in logs:
+            log.append(b"x")
+        bench.run()
+    batches = bench.loop.journal.batches
+    assert batches > 0
+    before = totals(bench)
+    for log in logs:
+        log.append(b"x")
+    bench.run()
+    after = totals(bench)
+    assert bench.loop.journal.batches == batches + 1
+    assert after[0] == before[0] + 1  # one sync of the journal for twenty logs
+    assert after[1] == before[1] + 20 == 60
+    assert after[2] == sum(log.position for log in logs)
+    bench.lane.add(REMOVE, 1, row=0)
+    bench.run()
+    assert all(now >= then for now, then in zip(totals(bench), after, strict=True))
+    removed = totals(bench)
+    bench.start()
+    logs[1].append(b"x")
+    bench.run()
+    assert totals(bench)[1] == removed[1] + 1 and totals(bench)[0] > removed[0]
+
+
 def test_descriptors_go_through_the_disk(tmp_path):
     """All that were opened are closed there, also those of a writer that just ends."""
 
