@@ -181,6 +181,11 @@ class Fabric:
             for name, offset, shift in _WRITER_FIGURES
         }
 
+    def writer_totals(self) -> dict[str, int]:
+        """What the stream-writers did since the start: syncs, frames and bytes. None of them ever falls."""
+        cells = self._cells(layout.BOARD_WRITER_SYNCS, 3 * 8)
+        return dict(zip(("syncs", "frames", "bytes"), cells, strict=True))
+
     def lane(self, worker: int) -> tuple[int, int, int]:
         """(head, processed, released) of a worker's append lane (shm/layout.py). Read, not mapped: only its
         first page is of interest here."""

@@ -197,7 +197,7 @@ class Fence:
 @dataclass(frozen=True, slots=True)
 class WriterReady:
     """The store is open. ``logs``: for each log {"log_id", "metadata": text or null, "damaged": reason or
-    null, "segments": [[base, first index, capacity, bytes of the file], ...]}."""
+    null}."""
 
     term: int
     probe_us: int  # the median of some syncs; 0 of a successor

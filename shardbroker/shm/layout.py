@@ -63,7 +63,7 @@ test compares the two).
 from shardbroker import limits
 
 MAGIC = 0x64726F626B726273  # b"sbrkbord" little-endian
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 CACHE_LINE = 64
 PAGE = 4096
 
@@ -76,6 +76,9 @@ BOARD_START_NS = 24
 BOARD_WRITER_SLEEPING = 1024  # u64: odd while the stream-writer may block
 BOARD_WRITER_HEARTBEAT = 1088  # u64 ns
 BOARD_WRITER_PID = 1096  # u32
+BOARD_WRITER_SYNCS = 1104  # u64, like the next two: what all stream-writers did so far
+BOARD_WRITER_FRAMES = 1112
+BOARD_WRITER_BYTES = 1120
 BOARD_TICKET = 4096
 BOARD_WORKERS = 8192
 WORKER_ROW_SIZE = 1024

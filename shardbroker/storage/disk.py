@@ -21,11 +21,18 @@ DIRECTORY_MODE = 0o700
 class Disk:
     """The real one."""
 
+    #: How often it had something made durable, successfully or not.
+    syncs = 0
+
     # --- files -------------------------------------------------------------------------------------------
 
     def open(self, path: str) -> int:
         """A descriptor of an existing file, for reading and writing."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def open_to_read(self, path: str) -> int:
+        """The same for reading only, which must also work on a disk that is mounted so."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def create(self, path: str) -> int:
         """A descriptor of a new empty file. Raises FileExistsError."""
@@ -33,6 +40,10 @@ class Disk:
 
     def close(self, fd: int) -> None:
         os.close(fd)
+
+    def duplicate(self, fd: int) -> int:
+        """Another descriptor of the same open file."""
+        return os.dup(fd)
 
     def size(self, fd: int) -> int:
         """Bytes of the file."""
@@ -52,9 +63,11 @@ class Disk:
 
     def fdatasync(self, fd: int) -> None:
         """Make the data, and the size, durable. After an error nothing unsynced may be believed in."""
+        self.syncs += 1
         os.fdatasync(fd)
 
     def fsync(self, fd: int) -> None:
+        self.syncs += 1
         os.fsync(fd)
 
     def fallocate(self, fd: int, offset: int, size: int) -> None:
@@ -100,6 +113,7 @@ class Disk:
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
+        self.syncs += 1
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -135,7 +149,7 @@ def read_all(disk: Disk, fd: int, offset: int = 0, size: int | None = None) -> b
 def read_file(disk: Disk, path: str) -> bytes | None:
     """The whole file; None when there is none. Raises OSError otherwise."""
     try:
-        fd = disk.open(path)
+        fd = disk.open_to_read(path)
     except FileNotFoundError:
         return None
     try:

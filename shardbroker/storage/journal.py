@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from shardbroker.storage import layout, segment_head
 from shardbroker.storage.checksum import checksum
-from shardbroker.storage.disk import Disk, read_all, write_all
+from shardbroker.storage.disk import Disk, read_all, read_file, write_all
 from shardbroker.storage.store import Store
 
 SIZE = 32 << 20  # bytes of each file; what 1,000 logs write before they are synced in the background
@@ -102,7 +102,7 @@ class Journal:
         Raises OSError when the journal itself cannot be read or emptied. A log that cannot be written keeps
         nobody from starting: the journal file is put aside then.
         """
-        contents = [self._read(path) for path in self._paths if self._disk.exists(path)]
+        contents = [read_file(self._disk, path) or b"" for path in self._paths]
         self.round = max([round_of(data) for data in contents], default=0)
         replayed = 0
         for data in sorted(contents, key=round_of):
@@ -166,13 +166,6 @@ class Journal:
         for fd in self.fds:
             self._disk.close(fd)
         self.fds = []
-
-    def _read(self, path: str) -> bytes:
-        fd = self._disk.open(path)
-        try:
-            return read_all(self._disk, fd)
-        finally:
-            self._disk.close(fd)
 
 
 class Replay:

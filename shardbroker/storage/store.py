@@ -175,9 +175,21 @@ class Store:
         for name in self.disk.list(self.logs_path):
             if layout.log_id_of(name) is not None:
                 for base in self.segment_bases(layout.log_id_of(name)):
-                    head = self._segment_head(f"{self.logs_path}/{name}/{layout.segment_name(base)}")[0]
-                    highest = max(highest, head.term if head is not None else 0)
+                    path = f"{self.logs_path}/{name}/{layout.segment_name(base)}"
+                    highest = max(highest, self._term_of_segment(path))
         return highest
+
+    def _term_of_segment(self, path: str) -> int:
+        """The term in the head of a segment file; 0 when it cannot be read."""
+        try:
+            fd = self.disk.open_to_read(path)
+            try:
+                return segment_head.decode(read_all(self.disk, fd, 0, segment_head.SIZE)).term
+            finally:
+                self.disk.close(fd)
+        except (DamagedHead, OSError) as error:
+            self.warnings.append(f"{path}: {error}")
+            return 0
 
     def raise_term(self) -> int:
         """The next term, durable. Raises OSError."""
@@ -289,7 +301,10 @@ class Store:
         self.disk.remove_directory(path)
 
     def list_logs(self) -> list[dict]:
-        """All logs with metadata and segments, as the catalog wants them. What is damaged says so."""
+        """All logs with their metadata, as the catalog wants them. What is damaged says so.
+
+        No segment is opened: a log is read by its owner, and there may be thousands.
+        """
         listing = []
         for name in self.disk.list(self.logs_path):
             log_id = layout.log_id_of(name)
@@ -298,7 +313,7 @@ class Store:
                     listing.append(self._describe(log_id))
                 except OSError as error:
                     reason = f"the directory of the log cannot be read: {error.strerror}"
-                    listing.append({"log_id": log_id, "metadata": None, "damaged": reason, "segments": []})
+                    listing.append({"log_id": log_id, "metadata": None, "damaged": reason})
         return listing
 
     def _describe(self, log_id: int) -> dict:
@@ -319,18 +334,10 @@ class Store:
                 self.warnings.append(f"log {log_id:08x}: {', '.join(slots.damage)}; the other slot is used")
         if log_id in self.unfinished_cuts:
             damage.append(f"its cut behind frame {self.unfinished_cuts[log_id]} could not be finished")
-        segments = []
         for name in self.disk.list(path):
             if name.endswith(layout.NEW):
                 self.disk.unlink(f"{path}/{name}")
-        for base in self.segment_bases(log_id):
-            head, size = self._segment_head(f"{path}/{layout.segment_name(base)}")
-            # A damaged head costs nothing but itself: the file says what is in it frame by frame.
-            first_index = head.first_index if head is not None else 0
-            capacity = head.capacity if head is not None else max(0, size - segment_head.SIZE)
-            segments.append([base, first_index, capacity, size])
-        reason = "; ".join(damage) or None
-        return {"log_id": log_id, "metadata": text, "damaged": reason, "segments": segments}
+        return {"log_id": log_id, "metadata": text, "damaged": "; ".join(damage) or None}
 
     def _sync_found(self, path: str) -> None:
         """Make durable what is going to be believed of a log: its names and its metadata."""
@@ -350,22 +357,6 @@ class Store:
         """Base positions of the log's segment files, rising."""
         bases = map(layout.segment_base_of, self.disk.list(self.log_path(log_id)))
         return sorted(base for base in bases if base is not None)
-
-    def _segment_head(self, path: str) -> tuple[SegmentHead | None, int]:
-        fd = -1
-        try:
-            fd = self.disk.open(path)
-            size = self.disk.size(fd)
-            return segment_head.decode(read_all(self.disk, fd, 0, segment_head.SIZE)), size
-        except DamagedHead as error:
-            self.warnings.append(f"{path}: {error}")
-            return None, size
-        except OSError as error:
-            self.warnings.append(f"{path}: {error.strerror}")
-            return None, 0
-        finally:
-            if fd >= 0:
-                self.disk.close(fd)
 
     def open_segment(self, log_id: int, base: int) -> tuple[int, SegmentHead | None] | None:
         """Descriptor and head (None: damaged) of a segment that is there; None when there is none."""
@@ -444,7 +435,7 @@ class Store:
             self.disk.unlink(index)
         if not self.disk.exists(path):
             return
-        fd = self.disk.open(path)
+        fd = self.disk.open_to_read(path)
         size = self.disk.size(fd)
         self.disk.close(fd)
         if size == segment_head.SIZE + self._pooled_capacity and len(self._pool) < POOL_COUNT_MAX:

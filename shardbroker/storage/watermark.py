@@ -44,10 +44,13 @@ def write_watermark(disk: Disk, directory: str, index: int) -> None:
 
 
 def lower_watermark(disk: Disk, directory: str, index: int) -> None:
-    """Claim nothing above ``index`` any more, durably: what is behind it is cut off. Raises OSError."""
+    """Claim ``index``, which is durable, and nothing above it any more: what is behind it is cut off.
+
+    Durable when it returns. What is no whole record is overwritten too: it may be the half of a higher claim,
+    which a later write that is torn would complete. Raises OSError.
+    """
     path = f"{directory}/{FILE}"
-    data = read_file(disk, path)
-    if data is None or max(_index(data, place) for place in _PLACES) <= index:
+    if not disk.exists(path):
         return
     fd = disk.open(path)
     try:

@@ -15,4 +15,5 @@ cdef class Bells:
     cdef void announce_sleep(self) noexcept
     cdef void ring(self, int worker) noexcept
     cdef void beat(self) noexcept
+    cdef void count(self, uint64_t syncs, uint64_t frames, uint64_t size) noexcept
     cpdef void wake(self) noexcept

@@ -15,9 +15,12 @@ from shardbroker.shm.atomics cimport (
 )
 from shardbroker.shm.offsets cimport (
     BOARD_WORKERS,
+    BOARD_WRITER_BYTES,
+    BOARD_WRITER_FRAMES,
     BOARD_WRITER_HEARTBEAT,
     BOARD_WRITER_PID,
     BOARD_WRITER_SLEEPING,
+    BOARD_WRITER_SYNCS,
     WORKER_ROW_SIZE,
     WORKER_SLEEPING,
     WORKERS_MAX,
@@ -58,6 +61,15 @@ cdef class Bells:
     cdef void beat(self) noexcept:
         """A sign of life."""
         store_release_u64(<uint64_t *> (self.board + BOARD_WRITER_HEARTBEAT), monotonic_ns())
+
+    cdef void count(self, uint64_t syncs, uint64_t frames, uint64_t size) noexcept:
+        """Add to what this writer and those before it have done, for monitoring: it never falls."""
+        cdef uint64_t *cell = <uint64_t *> (self.board + BOARD_WRITER_SYNCS)
+        store_release_u64(cell, cell[0] + syncs)
+        cell = <uint64_t *> (self.board + BOARD_WRITER_FRAMES)
+        store_release_u64(cell, cell[0] + frames)
+        cell = <uint64_t *> (self.board + BOARD_WRITER_BYTES)
+        store_release_u64(cell, cell[0] + size)
 
     cdef void ring(self, int worker) noexcept:
         """Wake `worker` if it sleeps, at most once per sleep. The lane's finish has fenced."""

@@ -10,7 +10,9 @@ cdef class FileCalls:
     cdef bint direct  # the Disk is the real one: no Python on the way
     cdef readonly uint64_t writes  # calls of pwritev
     cdef readonly uint64_t syncs  # calls of fdatasync
+    cdef uint64_t told  # syncs that new_syncs() gave
 
     cdef int write(self, int fd, iovec *parts, int count, uint64_t offset) noexcept
     cdef int sync(self, int fd) noexcept
+    cdef uint64_t new_syncs(self) noexcept
     cdef ssize_t write_once(self, int fd, iovec *parts, int count, uint64_t offset, int *error) noexcept

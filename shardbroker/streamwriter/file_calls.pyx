@@ -70,6 +70,15 @@ cdef class FileCalls:
             if errno != EINTR:
                 return errno
 
+    cdef uint64_t new_syncs(self) noexcept:
+        """Syncs since the last call, also those that go through the Disk: of metadata, names and the like."""
+        cdef uint64_t total = self.syncs, new
+        if self.direct:
+            total += <uint64_t> self.disk.syncs
+        new = total - self.told if total > self.told else 0
+        self.told += new
+        return new
+
     cdef ssize_t write_once(self, int fd, iovec *parts, int count, uint64_t offset, int *error) noexcept:
         cdef ssize_t written
         cdef int part

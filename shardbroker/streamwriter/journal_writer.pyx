@@ -9,7 +9,6 @@ is filled. A log that cannot be synced gets its frames written anew from the jou
 files are left as they are for the next start, and the journal is not used any more.
 """
 
-import os
 import threading
 
 from libc.errno cimport EIO, ENOMEM
@@ -183,7 +182,7 @@ cdef class JournalWriter:
         found = []
         for log in self.covered.values():
             if log.dirty and log.fd >= 0:  # else it was synced when its segment was changed
-                found.append((log, os.dup(log.fd)))
+                found.append((log, self.calls.disk.duplicate(log.fd)))
         return found
 
     # --- the logs' own files -----------------------------------------------------------------------------
@@ -275,4 +274,4 @@ class BackgroundSync:
             except OSError as failure:
                 error = failure.errno or EIO
             self.results.append((log, error))
-            os.close(fd)
+            self._disk.close(fd)

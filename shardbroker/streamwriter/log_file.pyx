@@ -18,7 +18,6 @@ from libc.errno cimport EIO, ENOMEM, ENOSPC
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from posix.uio cimport iovec
-from posix.unistd cimport close
 
 from shardbroker.shm.append_lane cimport (
     STATUS_ERRNO,
@@ -72,8 +71,9 @@ cdef class LogFile:
 
     def __dealloc__(self):
         free(self.parts)
-        if self.fd >= 0:
-            close(self.fd)
+
+    def __del__(self):
+        self.close_segment()
 
     cdef void begin_cycle(self) noexcept:
         self.before = self.tail

@@ -39,6 +39,8 @@ cdef class WriteLoop:
     cdef bint wants_cycle_sync  # some log waits for a sync
     cdef readonly uint64_t cycles
     cdef readonly uint64_t frames
+    cdef uint64_t new_frames  # since they were put on the board, like the next one
+    cdef uint64_t new_bytes
 
     cdef bint gather(self, int worker) noexcept
     cdef void take(self, int worker, LaneRecord *place, uint64_t size, uint64_t position) noexcept
@@ -57,5 +59,6 @@ cdef class WriteLoop:
     cdef void write_and_sync(self) noexcept
     cdef void write_with_journal(self) noexcept
     cdef void answer(self) noexcept
+    cdef void tell_figures(self) noexcept
     cdef void truncate_logs(self) noexcept
     cdef uint32_t truncate(self, const LaneRecord *record) noexcept

@@ -126,6 +126,7 @@ cdef class WriteLoop:
                     self.bells.ring(worker)
         if self.truncating:
             self.truncate_logs()
+        self.tell_figures()
         return True
 
     cdef bint gather(self, int worker) noexcept:
@@ -312,6 +313,8 @@ cdef class WriteLoop:
         now_ns = monotonic_ns()
         for log in self.touched:
             self.table.store(log)
+            self.new_frames += log.new_frames
+            self.new_bytes += log.new_bytes
             log.touched_ns = now_ns
             if log.durable.index > log.marked and not log.removed:
                 self.unmarked[log.log_id] = log
@@ -336,6 +339,12 @@ cdef class WriteLoop:
                 self.add_touched(log)
                 log.sync()
         self.answer()
+        self.tell_figures()
+
+    cdef void tell_figures(self) noexcept:
+        """Put on the board what was done since the last time."""
+        self.bells.count(self.calls.new_syncs(), self.new_frames, self.new_bytes)
+        self.new_frames = self.new_bytes = 0
 
     def index_one(self):
         """Write the index of a segment that was left since, if there is one without; True when there was.

@@ -244,6 +244,23 @@ def test_a_killed_writer_is_counted_and_no_illness(tmp_path) -> None:
         broker.kill()
 
 
+def test_what_the_writer_did_does_not_fall_when_a_stream_goes(tmp_path) -> None:
+    broker = RunningBroker(tmp_path, "-js", "-sd", str(tmp_path / "store"), module="shardbroker")
+    try:
+        for name in ("A", "B"):
+            request(broker.port, f"$JS.API.STREAM.CREATE.{name}", {"name": name, "subjects": [name]})
+            for _ in range(5):
+                request(broker.port, name, "x", timeout_s=10)
+        names = ("syncs", "frames", "bytes")
+        before = wait_until(lambda: (now := broker.json("/jsz")["writer"])["frames"] >= 10 and now)
+        request(broker.port, "$JS.API.STREAM.DELETE.A", None)
+        after = broker.json("/jsz")["writer"]
+        assert all(after[name] >= before[name] for name in names), (before, after)
+        assert after["syncs"] > before["syncs"]  # that the name is gone is durable, too
+    finally:
+        broker.kill()
+
+
 def test_a_damaged_stream_is_told_everywhere_and_others_serve(tmp_path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

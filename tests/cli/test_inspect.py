@@ -1,5 +1,6 @@
 """Property: `shardbroker inspect` reads a store, says what is wrong with it, and changes nothing."""
 
+import errno
 import json
 import os
 import struct
@@ -49,6 +50,31 @@ def test_whole_store(store, capsys) -> None:
     assert found["good"] and (log["account"], log["stream"], log["state"]) == ("$G", "ORDERS", "good")
     assert log["records"] == log["last_sequence"] > 100 and log["first_sequence"] == 1
     assert contents(store) == before
+
+
+def test_nothing_is_opened_for_writing(store, capsys, monkeypatch) -> None:
+    """Or a read-only mount would hide what the watermark knows: that the end of the log is gone."""
+    directory = log_path(store)
+    write_watermark(Disk(), str(directory), 1 << 20)
+    real_open = os.open
+
+    def open_on_a_read_only_mount(path, flags, *rest, **more):
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real_open(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_on_a_read_only_mount)
+    assert inspect([str(store)]) == 1
+    assert "lost: sequences from" in capsys.readouterr().out
+
+
+def test_a_log_that_is_being_cut_is_told_and_not_read(store, capsys) -> None:
+    """Half of its end may be gone, which is no damage."""
+    directory = store / layout.STORE_DIRECTORY / layout.CUTS
+    (directory / layout.log_name(LOG_ID)).write_bytes(b"")
+    assert inspect([str(store)]) == 0
+    text = capsys.readouterr().out
+    assert "note: not read: its end is being cut off" in text and "lost" not in text
 
 
 def test_lost_message(store, capsys) -> None:

@@ -28,7 +28,7 @@ EXAMPLES = [
     messages.WriterAttach(4, 32 << 20, 7),
     messages.WriterPeer(3),
     messages.Fence(3),
-    messages.WriterReady(8, 140, "/store", [{"log_id": 1, "metadata": None, "damaged": "x", "segments": []}]),
+    messages.WriterReady(8, 140, "/store", [{"log_id": 1, "metadata": None, "damaged": "x"}]),
     messages.WriterFailed("the store is in use"),
     messages.WriterReport("warn", "the disk is slow"),
     messages.LaneBroken(63),

@@ -66,7 +66,7 @@ class LoggedDisk:
         self.files = {number: bytearray(image.contents[number]) for number in set(image.names.values())}
         self.events = [] if events is None else events
         self._open: dict[int, int] = {}
-        self._next_fd = 1 << 30  # no real descriptor: the stream-writer may close one of these with close()
+        self._next_fd = 1 << 30  # far from any real descriptor
 
     # --- files -------------------------------------------------------------------------------------------
 
@@ -76,6 +76,9 @@ class LoggedDisk:
         self._next_fd += 1
         self._open[self._next_fd] = self.names[path]
         return self._next_fd
+
+    def open_to_read(self, path: str) -> int:
+        return self.open(path)
 
     def create(self, path: str) -> int:
         if path in self.names:
@@ -89,6 +92,10 @@ class LoggedDisk:
 
     def close(self, fd: int) -> None:
         del self._open[fd]
+
+    def duplicate(self, fd: int) -> int:
+        """Refused: what is synced by a thread would not be the same in each run of a seed."""
+        raise OSError(errno.EMFILE, "no more descriptors")
 
     def size(self, fd: int) -> int:
         return len(self.files[self._open[fd]])

@@ -142,7 +142,8 @@ def recover(disk: LoggedDisk, root: str, folder: str, scan=real_scan) -> dict[in
     disk.image().write_below(folder, store.logs_path)
     found = {}
     for entry in listing:
-        log_id, bases = entry["log_id"], [segment[0] for segment in entry["segments"]]
+        log_id = entry["log_id"]
+        bases = store.segment_bases(log_id)
         path = os.path.join(folder, layout.log_name(log_id))
         durable = read_watermark(disk, store.log_path(log_id))
         sink, result = scan(

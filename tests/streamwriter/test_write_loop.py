@@ -4,12 +4,14 @@ A Bench is a write loop on a real directory with lanes in memory; `Log` builds f
 is on disk is read by a few lines of Python that share nothing with the writer.
 """
 
+import gc
 import os
 import struct
 
 import pytest
 
 from shardbroker.shm import layout
+from shardbroker.storage.disk import Disk
 from shardbroker.storage.watermark import read_watermark
 from tests.streamwriter.lane_feed import (
     ERASE,
@@ -302,3 +304,89 @@ def test_fence_stores_all_and_gets_past_garbage(bench, log):
     place = log.append(b"two")
     bench.run()
     assert bench.lane.status(place) == STORED
+
+
+def totals(bench) -> list[int]:
+    """Syncs, frames and bytes, as monitoring reads them."""
+    return list(struct.unpack_from("<QQQ", bench.board, layout.BOARD_WRITER_SYNCS))
+
+
+def test_what_was_done_is_counted_and_never_falls(tmp_path):
+    """Syncs of the journal, of metadata and of names are among it; a removed log takes nothing away."""
+    bench = Bench(tmp_path)
+    logs = [Log(bench.lane, n + 1, n) for n in range(20)]
+    for log in logs:
+        log.create()
+    bench.run()
+    made = totals(bench)
+    assert made[0] >= 2 * len(logs) and made[1:] == [0, 0]  # a slot and a name each
+    for _ in range(2):
+        for log in logs:
+            log.append(b"x")
+        bench.run()
+    batches = bench.loop.journal.batches
+    assert batches > 0
+    before = totals(bench)
+    for log in logs:
+        log.append(b"x")
+    bench.run()
+    after = totals(bench)
+    assert bench.loop.journal.batches == batches + 1
+    assert after[0] == before[0] + 1  # one sync of the journal for twenty logs
+    assert after[1] == before[1] + 20 == 60
+    assert after[2] == sum(log.position for log in logs)
+    bench.lane.add(REMOVE, 1, row=0)
+    bench.run()
+    assert all(now >= then for now, then in zip(totals(bench), after, strict=True))
+    removed = totals(bench)
+    bench.start()
+    logs[1].append(b"x")
+    bench.run()
+    assert totals(bench)[1] == removed[1] + 1 and totals(bench)[0] > removed[0]
+
+
+def test_descriptors_go_through_the_disk(tmp_path):
+    """All that were opened are closed there, also those of a writer that just ends."""
+
+    class Counting(Disk):
+        opened = 0
+
+        def _count(self, fd):
+            self.opened += 1
+            return fd
+
+        def open(self, path):
+            return self._count(super().open(path))
+
+        def create(self, path):
+            return self._count(super().create(path))
+
+        def open_to_read(self, path):
+            return self._count(super().open_to_read(path))
+
+        def duplicate(self, fd):
+            return self._count(super().duplicate(fd))
+
+        def close(self, fd):
+            self.opened -= 1
+            super().close(fd)
+
+    disk = Counting()
+    bench = Bench(tmp_path, disk, journal_size=1 << 14)
+    logs = [Log(bench.lane, n + 1, n) for n in range(20)]
+    for log in logs:
+        log.create()
+    bench.run()
+    first_round = bench.loop.journal.round
+    for _ in range(12):
+        for log in logs:
+            log.append(bytes(200))
+        bench.run()
+        bench.lane.release()
+    assert bench.loop.journal.round > first_round + 1
+    bench.loop.journal.settle(True)
+    assert disk.opened > len(logs)
+    del bench.loop
+    gc.collect()
+    bench.close()
+    assert disk.opened == 0

@@ -254,7 +254,7 @@ def synchronization(broker) -> dict:
 
 
 def writer(broker) -> dict:
-    """The stream-writer, and what it did for the streams that are there now."""
+    """The stream-writer, and what it did since the broker's start."""
     process = broker.jetstream.writer
     page = {
         "pid": process.pid,
@@ -262,18 +262,7 @@ def writer(broker) -> dict:
         "restarts": process.restarts_total,
         "term": process.term,
     }
-    return page | written(broker)
-
-
-def written(broker) -> dict[str, int]:
-    """Syncs, frames and bytes of all file streams that are there now: goes back when one is deleted."""
-    sums = dict.fromkeys(("syncs", "frames", "bytes"), 0)
-    for entry in broker.jetstream.catalog.entries():
-        if entry.config.storage == "file":
-            row = broker.fabric.writer_row(entry.row)
-            for name in sums:
-                sums[name] += row[name]
-    return sums
+    return page | broker.fabric.writer_totals()
 
 
 def _words(error: int) -> str:

@@ -95,7 +95,7 @@ def _writer(monitor) -> dict:
     """What the stream-writer's row has beside what every process has."""
     rates = monitor.writer_rates.sample()
     return {
-        **jsz.written(monitor.broker),
+        **monitor.broker.fabric.writer_totals(),
         "syncs_per_second": rates["syncs"],
         "frames_per_second": rates["frames"],
         "bytes_per_second": rates["bytes"],

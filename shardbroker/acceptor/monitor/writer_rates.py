@@ -1,13 +1,10 @@
 """How busy the stream-writer is: syncs, frames and bytes a second since the look before.
 
 As with the CPU in processes.py: figures are taken when a page asks, and askings closer together than a moment
-get the same answer, so that several viewers do not spoil each other's interval. The counters behind it are
-those of the streams there are; when one is deleted a rate would go below zero, and 0 is shown.
+get the same answer, so that several viewers do not spoil each other's interval.
 """
 
 import time
-
-from shardbroker.acceptor.monitor.jsz import written
 
 _FRESH_S = 0.25
 
@@ -17,7 +14,7 @@ class WriterRates:
 
     def __init__(self, broker):
         self._broker = broker
-        self._before = written(broker)
+        self._before = broker.fabric.writer_totals()
         self._before_at = time.monotonic()
         self._rates = dict.fromkeys(self._before, 0.0)
 
@@ -26,9 +23,7 @@ class WriterRates:
         now = time.monotonic()
         passed_s = now - self._before_at
         if passed_s >= _FRESH_S:
-            after = written(self._broker)
-            self._rates = {
-                name: round(max(0, after[name] - self._before[name]) / passed_s, 1) for name in after
-            }
+            after = self._broker.fabric.writer_totals()
+            self._rates = {name: round((after[name] - self._before[name]) / passed_s, 1) for name in after}
             self._before, self._before_at = after, now
         return self._rates
