@@ -86,7 +86,7 @@ cdef class WaitingPulls:
     cdef void lost_interest(self, Pull *pull) noexcept
     # End what expired and, with `at_end` (nothing to deliver), no_wait requests; heartbeats that are due.
     cdef void expire(self, uint64_t now_ns, bint at_end) noexcept
-    cdef bint has_expired(self, uint64_t now_ns) noexcept  # whether expire() will end one for its time
+    cdef bint has_due(self, uint64_t now_ns) noexcept  # whether one has expired, or wants a heartbeat
     cdef uint64_t next_due_ns(self) noexcept  # when expire() has something to do, exactly; 0: never
     cdef void due_by(self, uint64_t at_ns) noexcept  # `due_ns` is that late at most; 0: no matter
 

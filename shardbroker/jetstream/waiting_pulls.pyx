@@ -292,10 +292,12 @@ cdef class WaitingPulls:
             pull = following
         self.due_ns = self.next_due_ns()
 
-    cdef bint has_expired(self, uint64_t now_ns) noexcept:
+    cdef bint has_due(self, uint64_t now_ns) noexcept:
         cdef Pull *pull = self.head
         while pull != NULL:
             if pull.expires_ns and now_ns >= pull.expires_ns:
+                return True
+            if pull.heartbeat_ns and now_ns >= pull.heartbeat_due_ns:
                 return True
             pull = pull.next
         return False

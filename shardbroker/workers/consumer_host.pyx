@@ -263,6 +263,8 @@ cdef class ConsumerHost(ConsumerNoting):
                 if not one.consumer.is_counted:
                     one.consumer.count_on(COUNT_SLICE)
                 more = self.serve(one, wall_ns) if one.is_pull else self.push(one, wall_ns)
+                if not one.consumer.is_counted:
+                    more = True  # also when nobody waits: CONSUMER.INFO shows the number
                 self.reckon(one)
                 if (
                     one.consumer.next_consumer_sequence != one.consumer.noted_consumer_sequence
@@ -326,8 +328,8 @@ cdef class ConsumerHost(ConsumerNoting):
         if one.consumer.paused_until_ns and one.consumer.paused_until_ns <= wall_ns:
             self.keeper.resume(one)
         if one.is_pull:
-            # When one expires nats-server looks at all, and ends those that would not wait, too.
-            one.pulls.expire(wall_ns, one.pulls.has_expired(wall_ns))
+            # When one expires or has a heartbeat nats-server looks at all, and ends those that would not wait.
+            one.pulls.expire(wall_ns, one.pulls.has_due(wall_ns))
             if one.pulls.ended:
                 self.tell_ended(one)
             if one.pulls.pin_events:

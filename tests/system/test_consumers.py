@@ -220,3 +220,36 @@ def test_nothing_is_read_of_a_stream_that_is_gone(tmp_path: Path) -> None:
 
     with BrokerProcess(workers=1, jetstream="true", store_dir=tmp_path) as broker:
         asyncio.run(play(broker))
+
+
+def test_messages_to_come_are_counted_after_a_restart_though_nobody_asks(tmp_path: Path) -> None:
+    """More of them than are counted in one go, for a filter that needs a look at each subject."""
+    count = 25_000
+
+    async def fill(broker: BrokerProcess) -> None:
+        client = await _connect(broker)
+        js = client.jetstream(timeout=WAIT_S)
+        await js.add_stream(name="C", subjects=["C.>"])
+        for name, deliver in (("pull", None), ("push", "to.nobody")):
+            config = ConsumerConfig(durable_name=name, filter_subject="C.*.x", deliver_subject=deliver)
+            await js.add_consumer("C", config)
+        for number in range(2 * count):
+            await client.publish(f"C.{number}.{'xy'[number % 2]}", b"")
+        await js.publish("C.end", b"")
+        await client.close()
+
+    async def look(broker: BrokerProcess) -> None:
+        client = await _connect(broker)
+        js = client.jetstream(timeout=WAIT_S)
+        for name in ("pull", "push"):
+            for _ in range(500):
+                found = (await js.consumer_info("C", name)).num_pending
+                if found == count:
+                    break
+                await asyncio.sleep(0.01)
+            assert found == count, name
+        await client.close()
+
+    for play in (fill, look):
+        with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path) as broker:
+            asyncio.run(play(broker))

@@ -111,6 +111,19 @@ SCRIPTS: list[JetStreamScript] = [
         about("S", "p"),
     ),
     script(
+        "a request that would not wait ends with its first heartbeat",
+        listen("A"),
+        *filled(9),
+        consumer("S", "p", max_ack_pending=5),
+        pull(
+            "S", "p", {"batch": 20, "no_wait": True, "expires": 2000 * MS, "idle_heartbeat": 100 * MS}, to="A"
+        ),
+        rest(0.2),
+        ack("S", "p", 1),
+        rest(0.05),
+        about("S", "p"),
+    ),
+    script(
         "pulls of a paused consumer, and with acknowledgements",
         listen("A"),
         *filled(6),
