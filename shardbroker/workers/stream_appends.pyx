@@ -2,7 +2,8 @@
 
 Staged frames are moved into the append lane in the order of their streams; those of memory streams are
 written into their memory at once. When the writer is through with a frame, whoever waits for it is answered:
-as promised, or with an error if it or one before it has failed; then the stream goes on behind what is stored.
+as promised, or with an error if it or one before it has failed. Then the stream goes on behind what is
+stored.
 """
 
 import errno as errors
