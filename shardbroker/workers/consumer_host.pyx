@@ -328,7 +328,7 @@ cdef class ConsumerHost(ConsumerNoting):
         if one.consumer.paused_until_ns and one.consumer.paused_until_ns <= wall_ns:
             self.keeper.resume(one)
         if one.is_pull:
-            # When one expires or has a heartbeat nats-server looks at all, and ends those that would not wait.
+            # When one expires or beats, nats-server looks at all, and ends those that would not wait.
             one.pulls.expire(wall_ns, one.pulls.has_due(wall_ns))
             if one.pulls.ended:
                 self.tell_ended(one)
