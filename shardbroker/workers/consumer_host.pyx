@@ -38,9 +38,8 @@ from shardbroker.jetstream.header_block import get as header_of
 cdef enum:
     LOOK_NS = 250_000_000  # how often the interest of those who wait is looked at
     COUNT_SLICE = 20_000  # messages or subjects that are counted in one go
-    # Looking through all consumers takes some 20 ns for each; it is done for one that is due, but not more
-    # often than this for each of them: a hundred may be 1 ms late, a thousand 10 ms, and it stays below 1 %
-    # of a core.
+    # Looking through all consumers takes some 20 ns for each. It is done when one is due, once in this time for
+    # each of them at most: a hundred may be 1 ms late, a thousand 10 ms, and it stays below 1 % of a core.
     FIRE_GAP_NS = 10_000
     DIGITS_MAX = 18  # of a sequence in a header
     DEAD_REPLIES_MAX = 10_000  # dead letters of a consumer for which clients wait
@@ -314,8 +313,7 @@ cdef class ConsumerHost(ConsumerNoting):
                 self.fire_one(one, wall_ns)
             else:
                 self.due_ns = earlier(self.due_ns, max(one.due_ns, self.next_fire_ns))
-        if self.ready or self.refusals or self.noting:
-            self.host.pressing = True
+        self.host.pressing |= bool(self.ready or self.refusals or self.noting)
         return 0
 
     cdef int fire_one(self, HostedConsumer one, uint64_t wall_ns) except -1:
@@ -328,7 +326,7 @@ cdef class ConsumerHost(ConsumerNoting):
         if one.consumer.paused_until_ns and one.consumer.paused_until_ns <= wall_ns:
             self.keeper.resume(one)
         if one.is_pull:
-            # When one expires or beats, nats-server looks at all, and ends those that would not wait.
+            # When one is due nats-server looks at all, and ends those that would not wait.
             one.pulls.expire(wall_ns, one.pulls.has_due(wall_ns))
             if one.pulls.ended:
                 self.tell_ended(one)
@@ -363,8 +361,7 @@ cdef class ConsumerHost(ConsumerNoting):
                 self.note_due(one.hosted)
             if one.consumer.has_work(wall_ns) and (one.pulls.count or not one.is_pull):
                 self.activate(one)
-        if self.ready or self.refusals or self.noting:
-            self.host.pressing = True
+        self.host.pressing |= bool(self.ready or self.refusals or self.noting)
         if look:
             self.next_look_ns = wall_ns + LOOK_NS
             if self.keeper is not None:

@@ -72,7 +72,7 @@ SCRIPTS: list[JetStreamScript] = [
         listen("B"),
         make("S"),
         pinned(),
-        pull("S", "p", wish(batch=5), to="A"),
+        pull("S", "p", wish(batch=2), to="A"),
         pub("S.1", b"first"),
         pull("S", "p", wish(batch=5), to="B"),
         pub("S.1", b"second"),
