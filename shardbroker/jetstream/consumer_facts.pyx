@@ -8,7 +8,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer cimport Consumer
 from shardbroker.jetstream.message_table cimport MessageEntry
-from shardbroker.jetstream.pending_table cimport LANES, NO_ENTRY, PendingEntry, PendingTable
+from shardbroker.jetstream.pending_table cimport (
+    IN_GRAVE,
+    IN_GRAVE_BY_TERM,
+    LANES,
+    NO_ENTRY,
+    PendingEntry,
+    PendingTable,
+)
 from shardbroker.jetstream.push_flow cimport PushFlow
 from shardbroker.jetstream.stream_state cimport SIZE_MASK, StreamState
 from shardbroker.jetstream.subject_table cimport SubjectEntry
@@ -46,7 +53,8 @@ def state_facts(Consumer consumer not None):
         "paused_until": consumer.paused_until_ns,
         "position": consumer.position,
         "num_pending": consumer.num_pending,
-        "ack_pending": consumer.pending.count,
+        "ack_pending": consumer.num_ack_pending,
+        "dead": consumer.num_dead,
         "redelivery_due": consumer.pending.queued,
         "redelivered": consumer.num_redelivered,
         "exhausted": consumer.exhausted.count,
@@ -81,8 +89,15 @@ cdef uint64_t next_sequence(Consumer consumer) noexcept:
 
 cdef dict pending_facts(PendingTable pending):
     """The oldest message that is not acknowledged, and the one that is due again first."""
-    cdef PendingEntry *oldest = &pending.entries[pending.first] if pending.count else NULL
-    cdef uint32_t index = soonest(pending)
+    cdef uint32_t index = pending.first, looked = 0
+    cdef PendingEntry *oldest = NULL
+    while index != NO_ENTRY and looked < LOOK:
+        if pending.entries[index].place not in (IN_GRAVE, IN_GRAVE_BY_TERM):
+            oldest = &pending.entries[index]
+            break
+        index = pending.entries[index].after
+        looked += 1
+    index = soonest(pending)
     cdef PendingEntry *due = &pending.entries[index] if index != NO_ENTRY else NULL
     return {
         "oldest_sequence": oldest.sequence if oldest != NULL else 0,

@@ -81,6 +81,7 @@ class ConsumerFacts:
     redelivered: int = 0
     exhausted: int = 0  # reached max_deliver
     exhausted_first: int = 0
+    dead: int = 0  # dead letters that no stream has taken yet
     oldest_sequence: int = 0
     oldest_delivered: int = 0
     oldest_deliveries: int = 0

@@ -3,6 +3,7 @@
 What these functions are, and what the severities mean: explain_facts.py.
 """
 
+from shardbroker.jetstream.config_metadata import DEAD_LETTER_KEY
 from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.explain_facts import (
     BLOCKS,
@@ -198,6 +199,21 @@ def _exhausted(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -> Re
     )
 
 
+def _dead_letters(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -> Reason | None:
+    subject = (config.metadata or {}).get(DEAD_LETTER_KEY, "")
+    if not facts.dead or not subject:
+        return None
+    wait = "waits" if facts.dead == 1 else "wait"
+    return Reason(
+        "dead_letters",
+        NOTE,
+        f"{messages(facts.dead)} that died {wait} until a stream has taken what is sent to {subject}.",
+        f"If that lasts, no stream takes {subject}, or it refuses them; the broker's log says why. "
+        f"nats stream add DEAD --subjects '{subject}'",
+        {"dead_letters_waiting": facts.dead, "dead_letter_subject": subject},
+    )
+
+
 # --- nothing to do, and what one should know ------------------------------------------------------------
 
 
@@ -213,7 +229,7 @@ def _stream_empty(_config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -
 def _all_delivered(config: ConsumerConfig, facts: ConsumerFacts, now_ns: int) -> Reason | None:
     if facts.has_next or not facts.is_counted or not facts.stream_messages or facts.has_matching is False:
         return None
-    if facts.ack_pending or facts.exhausted or facts.position > facts.stream_last + 1:
+    if facts.ack_pending or facts.exhausted or facts.dead or facts.position > facts.stream_last + 1:
         return None
     text = f"Everything that matches was delivered, the last {ago(facts.last_delivery, now_ns)}"
     text += "." if config.ack_policy == "none" else ", and acknowledged."
@@ -233,6 +249,7 @@ STATE_FINDINGS: tuple[Finding, ...] = (
     _counting,
     _ack_pending_full,
     _exhausted,
+    _dead_letters,
     _start_ahead,
     _filter_outside,
     _filter_matches_nothing,

@@ -39,7 +39,7 @@ cdef enum:
     LOOK_NS = 250_000_000  # how often the interest of those who wait is looked at
     COUNT_SLICE = 20_000  # messages or subjects that are counted in one go
     # Looking through all consumers takes some 20 ns for each. It is done when one is due, once in this time
-    # for each of them at most: a hundred may be 1 ms late, a thousand 10 ms, and it stays below 1 % of a core.
+    # for each of them at most: a hundred may be 1 ms late, a thousand 10 ms, for less than 1 % of a core.
     FIRE_GAP_NS = 10_000
     DIGITS_MAX = 18  # of a sequence in a header
     DEAD_REPLIES_MAX = 10_000  # dead letters of a consumer for which clients wait

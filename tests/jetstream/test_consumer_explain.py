@@ -122,6 +122,12 @@ def exhausted_and_more() -> Scene:
     return scene
 
 
+def dead_letters() -> Scene:
+    scene = pull(b"a", b"b", max_deliver=1, metadata={"shardbroker.dead_letter": "dead.s"}).take(2)
+    assert scene.face.due(scene.consumer, NOW) == 0
+    return scene
+
+
 def expired_request() -> Scene:
     scene = Scene(b"a").ask(30, expires=10 * SECOND)
     assert len(scene.pulls.check(NOW, False)) == 1
@@ -285,6 +291,10 @@ CASES = {
     ),
     "some failed too often": Case(
         exhausted_and_more, "max_deliver", "note", "healthy", "Some messages (2 messages"
+    ),
+    "dead letters that nobody takes": Case(
+        dead_letters, "dead_letters", "note", "idle", "2 messages that died wait until a stream has taken",
+        {"dead_letters_waiting": 2, "dead_letter_subject": "dead.s"},
     ),
     "a start in the future": Case(
         lambda: pull(deliver_policy="by_start_sequence", opt_start_seq=10), "start_sequence_ahead", "blocks",
