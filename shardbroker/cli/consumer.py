@@ -9,11 +9,11 @@ here they are asked for and shown.
 
 import argparse
 import json
-import os
 import sys
 
+from shardbroker.cli.broker_client import ClientProblem, add_server_option
 from shardbroker.cli.consumer_report import report
-from shardbroker.cli.explain_client import SERVER_DEFAULT, Unanswered, ask_why
+from shardbroker.cli.explain_client import ask_why
 
 _BLOCKED, _UNANSWERED = 1, 2
 #: What NATS allows in no name: it would be another subject, or none.
@@ -23,10 +23,9 @@ _BAD_IN_NAMES = frozenset(" \t\r\n.*>/\\")
 def consumer(arguments: list[str]) -> int:
     """Run the command; gives the exit code."""
     options = _parser().parse_args(arguments)
-    server = options.server or os.environ.get("NATS_URL") or SERVER_DEFAULT
     try:
-        answer = ask_why(server, options.stream, options.consumer)
-    except Unanswered as error:
+        answer = ask_why(options.server, options.stream, options.consumer)
+    except ClientProblem as error:
         print(f"shardbroker consumer explain: {error}", file=sys.stderr)
         return _UNANSWERED
     except KeyboardInterrupt:
@@ -46,9 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("stream", metavar="STREAM", type=_name)
     explain.add_argument("consumer", metavar="CONSUMER", type=_name)
-    explain.add_argument(
-        "-s", "--server", metavar="URL", help=f"the broker (default: $NATS_URL, else {SERVER_DEFAULT})"
-    )
+    add_server_option(explain)
     explain.add_argument("--json", action="store_true", help="the broker's answer as it is")
     return parser
 

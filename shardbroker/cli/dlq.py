@@ -12,10 +12,11 @@ import argparse
 import asyncio
 import sys
 
+from shardbroker.cli.broker_client import ClientProblem, add_server_option
 from shardbroker.cli.dlq_ls import DEFAULT_LAST, ls
 from shardbroker.cli.dlq_redrive import Wish, redrive
 from shardbroker.cli.dlq_show import DEFAULT_BYTES, show
-from shardbroker.cli.stream_client import ClientProblem, StreamClient, default_server
+from shardbroker.cli.stream_client import StreamClient
 
 _SEQUENCE_MAX = 2**64 - 1
 
@@ -50,10 +51,7 @@ async def run(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     server = argparse.ArgumentParser(add_help=False)
-    server.add_argument(
-        "-s", "--server", metavar="URL", default=default_server(),
-        help="the broker (default: the environment's NATS_URL, or %(default)s)",
-    )  # fmt: skip
+    add_server_option(server)
     whole = argparse.ArgumentParser(
         prog="shardbroker dlq", description="Dead letters: messages that a consumer has given up."
     )

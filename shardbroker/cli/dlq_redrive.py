@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from shardbroker.cli.broker_client import ClientProblem
 from shardbroker.cli.progress import Progress
-from shardbroker.cli.stream_client import ClientProblem, Refusal, StoredMessage, StreamClient
+from shardbroker.cli.stream_client import Refusal, StoredMessage, StreamClient
 from shardbroker.cli.tables import visible
 from shardbroker.jetstream import dead_letters as names
 from shardbroker.jetstream import header_block

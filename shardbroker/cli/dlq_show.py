@@ -2,7 +2,8 @@
 
 import sys
 
-from shardbroker.cli.stream_client import ClientProblem, StoredMessage, StreamClient
+from shardbroker.cli.broker_client import ClientProblem
+from shardbroker.cli.stream_client import StoredMessage, StreamClient
 from shardbroker.cli.tables import visible
 from shardbroker.jetstream import dead_letters as names
 from shardbroker.jetstream.header_block import parse_pairs

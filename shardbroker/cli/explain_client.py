@@ -1,17 +1,9 @@
-"""The client's half of ``shardbroker consumer explain``: one request, and errors that say what to do.
-
-nats-py is the client, so servers may be named in every way that it knows. It and asyncio are imported when
-they are used: the broker starts through the same program and needs neither.
-"""
+"""The client's half of ``shardbroker consumer explain``: one request, and errors that say what to do."""
 
 import json
-import os
 
-from shardbroker.errors import ShardbrokerError
+from shardbroker.cli.broker_client import ClientProblem, connect
 
-SERVER_DEFAULT = "nats://127.0.0.1:4222"
-_CONNECT_S = 3  # for each server named
-_ALL_CONNECTS_S = 10.0
 #: A worker that is just being replaced has its requests wait for 5 s at most.
 _ANSWER_S = 8.0
 _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
@@ -19,73 +11,29 @@ _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _NAMES_SHOWN = 10
 
 
-class Unanswered(ShardbrokerError):
-    """There is no explanation; the text says why, for a person."""
-
-
 def ask_why(server: str, stream: str, consumer: str) -> dict:
-    """The broker's answer to $SHARDBROKER.CONSUMER.EXPLAIN. Raises Unanswered."""
+    """The broker's answer to $SHARDBROKER.CONSUMER.EXPLAIN. Raises ClientProblem."""
     import asyncio
 
     return asyncio.run(_ask_why(server, stream, consumer))
 
 
 async def _ask_why(server: str, stream: str, consumer: str) -> dict:
-    client = await _connect(server)
+    client, _ = await connect(server)
     try:
         answer = await _request(client, f"$SHARDBROKER.CONSUMER.EXPLAIN.{stream}.{consumer}")
         if answer is None:
             if await _request(client, "$JS.API.INFO") is None:
-                raise Unanswered(f"JetStream is off at {server}: the broker has to be started with -js")
-            raise Unanswered(
+                raise ClientProblem(f"JetStream is off at {server}: the broker has to be started with -js")
+            raise ClientProblem(
                 f"the server at {server} is no shardbroker, and only that explains its consumers; "
                 f"nats consumer info {stream} {consumer} shows the figures"
             )
         if "error" in answer:
-            raise Unanswered(await _refusal(client, answer["error"], stream, consumer))
+            raise ClientProblem(await _refusal(client, answer["error"], stream, consumer))
         return answer
     finally:
         await client.close()
-
-
-async def _connect(server: str):
-    import asyncio
-
-    import nats
-    from nats.errors import Error
-
-    causes: list[Exception] = []
-
-    async def remember(error: Exception) -> None:
-        """nats-py tells here why it could not connect, and raises something less telling."""
-        causes.append(error)
-
-    try:
-        async with asyncio.timeout(_ALL_CONNECTS_S):
-            return await nats.connect(
-                server,
-                name="shardbroker consumer explain",
-                allow_reconnect=False,
-                connect_timeout=_CONNECT_S,
-                # A server that does not answer is tried once more, and not for two minutes.
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                error_cb=remember,
-            )
-    except (Error, OSError, ValueError, TimeoutError) as error:
-        reason = _reason(causes[-1] if causes else error)
-        raise Unanswered(
-            f"no connection to {server}: {reason}. Is a broker there? Give its address with -s or NATS_URL"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no connection. asyncio's own text of a refused one leaves out that it was refused."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 async def _request(client, subject: str) -> dict | None:
@@ -98,11 +46,11 @@ async def _request(client, subject: str) -> dict | None:
     except NoRespondersError:
         return None
     except (Error, TimeoutError) as error:
-        raise Unanswered(f"no answer to {subject} within {_ANSWER_S:g} s: {error}") from error
+        raise ClientProblem(f"no answer to {subject} within {_ANSWER_S:g} s: {error}") from error
     except ValueError as error:
-        raise Unanswered(f"the answer to {subject} is no JSON: {error}") from error
+        raise ClientProblem(f"the answer to {subject} is no JSON: {error}") from error
     if not isinstance(answer, dict):
-        raise Unanswered(f"the answer to {subject} is no object")
+        raise ClientProblem(f"the answer to {subject} is no object")
     return answer
 
 

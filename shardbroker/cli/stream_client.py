@@ -1,29 +1,21 @@
 """A client of a running broker for commands that work on streams, on top of nats-py.
 
-Everything that can go wrong becomes a ClientProblem: what, where, why, and what to do. nats-py is imported
-when a client is made: starting the broker does not pay for it.
+Everything that can go wrong becomes a ClientProblem: what, where, why, and what to do.
 """
 
 import base64
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from shardbroker.cli.broker_client import ClientProblem, connect, reason_of
 from shardbroker.decimals import unsigned
-from shardbroker.errors import ShardbrokerError
 from shardbroker.jetstream import header_block
 
-_DEFAULT_SERVER = "nats://127.0.0.1:4222"
 _TIMEOUT_S = 5.0
-_CONNECT_TIMEOUT_S = 5.0
 _NO_MESSAGE, _STREAM_NOT_FOUND, _NOT_ENABLED = 10037, 10059, 10039
-
-
-class ClientProblem(ShardbrokerError):
-    """Why a command cannot do what it was asked for, in words for its user."""
 
 
 class Refusal(ClientProblem):
@@ -59,39 +51,16 @@ class RepeatedHeaders:
         return self._pairs
 
 
-def default_server() -> str:
-    """Where a broker is looked for."""
-    return os.environ.get("NATS_URL") or _DEFAULT_SERVER
-
-
 class StreamClient:
     """Use as an asynchronous context manager. Every method may raise ClientProblem."""
 
     def __init__(self, server: str):
         self._server = server
         self._client: Any = None
-        self._last_error = ""
+        self._causes: list[Exception] = []
 
     async def __aenter__(self) -> "StreamClient":
-        try:
-            import nats
-        except ImportError:
-            raise ClientProblem("this needs the package nats-py: pip install nats-py") from None
-
-        async def note(error: Exception) -> None:
-            self._last_error = str(error) or type(error).__name__
-
-        try:
-            self._client = await nats.connect(
-                self._server, name="shardbroker command", allow_reconnect=False, max_reconnect_attempts=1,
-                reconnect_time_wait=0.1, connect_timeout=_CONNECT_TIMEOUT_S, error_cb=note,
-            )  # fmt: skip
-        except (OSError, ValueError, nats.errors.Error) as error:
-            reason = self._last_error or str(error) or type(error).__name__
-            raise ClientProblem(
-                f"no broker at {self._server}: {reason}; give its address with -s nats://HOST:PORT, "
-                "or in the environment's NATS_URL"
-            ) from None
+        self._client, self._causes = await connect(self._server)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -116,7 +85,7 @@ class StreamClient:
                 f"{self._server} does not answer on {subject} within {_TIMEOUT_S:.0f} s"
             ) from None
         except (OSError, nats.errors.Error) as error:
-            reason = self._last_error or str(error) or type(error).__name__
+            reason = reason_of(self._causes[-1] if self._causes else error)
             raise ClientProblem(f"the connection to {self._server} failed: {reason}") from None
         try:
             found = orjson.loads(answer.data)

@@ -199,7 +199,7 @@ def test_problems_are_told(shell: Shell) -> None:
     assert "6 still in D, not sent: no stream takes messages on nowhere" in nowhere.text(1)
     assert "is no subject without wildcards" in shell("redrive", "D", "--all", "--to", "a.*").text(2)
     assert shell.numbers() == [1, 2, 3, 4, 5, 6]
-    assert "give its address with -s" in shell("ls", "D", "-s", "nats://127.0.0.1:1").text(2)
+    assert "Give its address with -s" in shell("ls", "D", "-s", "nats://127.0.0.1:1").text(2)
     assert "is required" in shell("redrive", "D").text(2)
     assert "is no sequence" in shell("show", "D", "0").text(2)
 
@@ -212,7 +212,7 @@ def test_the_whole_command_takes_its_server_from_the_environment(broker: BrokerP
 
 
 def test_the_command_line_of_a_broker_does_not_import_a_client() -> None:
-    """nats-py is for `dlq` alone."""
+    """nats-py is for `dlq` and `consumer explain` alone."""
     code = "import sys, shardbroker.cli.main; print('nats' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
