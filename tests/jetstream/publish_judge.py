@@ -69,6 +69,16 @@ class PublishJudge(ReferenceStream):
                 self.advisories.append((fields["stream"], fields["batch"], fields["reason"]))
         return [message for message in messages if message.subject.startswith(b"_R.")]
 
+    def advisories_of(self, name: str, count: int) -> list[tuple[str, str, str]]:
+        """Those of one stream. nats-server sends them in its own time: wait until there are ``count``."""
+        deadline = time.monotonic() + 5
+        while True:
+            self._sorted(self.client.take_messages())
+            found = [told for told in self.advisories if told[0] == name]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            self.client.flush()
+
     def figures(self, name: str) -> tuple[int, int, int, int]:
         """(messages, bytes, first sequence, last sequence) in nats-server."""
         state = self.api(f"STREAM.INFO.{name}")["state"]

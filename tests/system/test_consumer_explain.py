@@ -39,7 +39,9 @@ def broker(request, tmp_path_factory):
 async def make_streams(broker: BrokerProcess) -> None:
     async with connected(broker) as client:
         for name in STREAMS:
-            await client.jetstream().add_stream(name=name, subjects=[f"{name}.>"], storage="memory")
+            # A rate limit lets as much pass at once as a message may have.
+            config = {"storage": "memory", "max_msg_size": 60}
+            await client.jetstream().add_stream(name=name, subjects=[f"{name}.>"], **config)
             for number in range(3):
                 await client.jetstream().publish(f"{name}.{number}", b"x" * 50)
 
