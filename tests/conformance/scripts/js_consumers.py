@@ -189,7 +189,7 @@ SCRIPTS: list[JetStreamScript] = [
         about("S", "p"),
         about("S", "one"),
         pub("S.1", b"after"),
-        pull("S", "one", {"batch": 1, "expires": 5_000_000_000}),
+        pull("S", "one", {"batch": 2, "expires": 300_000_000}, many=True),
         about("S", "one"),
     ),
     script(
