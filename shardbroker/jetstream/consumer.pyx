@@ -284,6 +284,11 @@ cdef class Consumer:
 
     cdef bint needs(self, uint64_t sequence, SubjectEntry *subject) noexcept:
         cdef bint open
+        cdef uint32_t index = NO_ENTRY
+        if self.pending.count and self.policy != POLICY_NONE:
+            index = self.pending.find(sequence)
+            if index != NO_ENTRY and self.pending.entries[index].place >= IN_GRAVE:
+                return True  # whatever the filter says by now: it is on its way as a dead letter
         if not self.filter.matches(subject):
             return False
         if sequence >= self.position:
@@ -292,13 +297,10 @@ cdef class Consumer:
                 or sequence > self.counting.chosen_end
                 or self.counting.chosen.has(sequence)
             )
-        elif self.policy == POLICY_EXPLICIT:
-            open = sequence > self.floor_stream and self.pending.find(sequence) != NO_ENTRY
+        elif self.policy == POLICY_NONE:
+            open = sequence > self.floor_stream
         else:
-            # A dead letter holds the floor below messages that are acknowledged.
-            open = sequence > self.floor_stream and (
-                self.pending.dead == 0 or self.pending.find(sequence) != NO_ENTRY
-            )
+            open = sequence > self.floor_stream and index != NO_ENTRY
         return open or self.exhausted.has(sequence)
 
     # --- delivering -------------------------------------------------------------------------------------
@@ -371,6 +373,10 @@ cdef class Consumer:
         cdef PendingEntry *entry
         if delivery.deliveries > 1:
             index = self.pending.find(delivery.sequence)
+            if index == NO_ENTRY:
+                # It was acknowledged while it was sent: to its own ack subject.
+                self.next_consumer_sequence += 1
+                return 0
             entry = &self.pending.entries[index]
             self.redelivered += entry.deliveries == 1
             self.delta.put_timed(DELTA_AGAIN, delivery.sequence, now_ns)
@@ -400,6 +406,7 @@ cdef class Consumer:
         entry.deliveries += 1
         entry.delivered_ns = now_ns
         if self.policy == POLICY_FLOW_CONTROL:
+            self.pending.leave(index)
             return 0  # nothing is sent again: there is no ack_wait
         if self.pending.wait_until(index, self.deadline(entry.deliveries, now_ns)) < 0:
             self.pending.enqueue(index, False)

@@ -235,7 +235,7 @@ cdef read_snapshot(Consumer consumer, bytes note):
         if index == NO_ENTRY:
             source.failed = True
         else:
-            consumer.pending.enqueue(index, False)
+            due_again(consumer, index)
         left -= 1
     left = source.take_number() if source.more() else 0
     while left and not source.failed:
@@ -358,7 +358,7 @@ cdef read_change(DeltaReader source, Consumer consumer):
     elif kind == DELTA_WAIT:
         wait(consumer, index, source.take_time())
     elif kind == DELTA_QUEUE:
-        consumer.pending.enqueue(index, False)
+        due_again(consumer, index)
     elif kind == DELTA_EXHAUSTED:
         consumer.exhaust(index)
     elif kind == DELTA_BURIED:
@@ -385,6 +385,12 @@ cdef replay_new(DeltaReader source, Consumer consumer, uint64_t sequence):
     consumer.counting.chosen.remove(sequence)
     consumer.pending.entries[index].delivered_ns = time_ns
     wait(consumer, index, consumer.deadline(1, time_ns))
+
+
+cdef void due_again(Consumer consumer, uint32_t index) noexcept:
+    """It is to be sent again; not where nothing is, whatever an older program has noted."""
+    if consumer.policy != POLICY_FLOW_CONTROL:
+        consumer.pending.enqueue(index, False)
 
 
 cdef wait(Consumer consumer, uint32_t index, uint64_t deadline_ns):

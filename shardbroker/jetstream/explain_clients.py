@@ -234,7 +234,7 @@ def _receiver_slow(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -
 
 
 def _ends_unused(config: ConsumerConfig, facts: ConsumerFacts, now_ns: int) -> Reason | None:
-    if not config.inactive_threshold or facts.waiting or facts.is_bound:
+    if not config.inactive_threshold or facts.waiting or facts.is_bound or facts.dead:
         return None
     end = facts.active + config.inactive_threshold
     return Reason(

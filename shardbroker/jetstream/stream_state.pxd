@@ -33,6 +33,8 @@ cdef class StreamState:
         ExpiryHeap expiries
         readonly uint64_t bytes  # as nats-server accounts for them
         readonly uint64_t first_time_ns  # of the first message, exact; 0: not known, or there is none
+        readonly uint64_t removal_index  # of the last frame that removed or moved messages
+        bint is_expiring  # what goes now goes without a frame
         readonly uint64_t last_time_ns  # of the last sequence, exact
         readonly uint64_t lost  # messages that were committed and could not be read back
         readonly uint64_t applied_index
@@ -80,4 +82,5 @@ cdef class StreamState:
     cdef SegmentInfo *segment_of(self, uint64_t position) noexcept
     cdef int note_frame(self, uint64_t base, uint64_t capacity, uint64_t end, uint64_t index) noexcept
     cdef void drop_segment(self) noexcept
+    cdef uint32_t expire_messages(self, uint64_t now_ns, uint32_t most) noexcept
     cdef uint64_t take_back(self, uint64_t position, uint64_t index) noexcept

@@ -156,6 +156,7 @@ cdef class StreamState:
         if entry == NULL:
             # In service: removed meanwhile. At start: the copy it was made from is in a segment that is gone.
             return self.insert_moved(record, position) if self.replaying else 0
+        self.removal_index = self.applied_index + 1
         segment = self.segment_of(entry.position)
         if segment != NULL:
             segment.live -= 1
@@ -300,6 +301,8 @@ cdef class StreamState:
         cdef SubjectEntry *subject = &self.subjects.entries[entry.subject_id]
         cdef SegmentInfo *segment = self.segment_of(entry.position)
         cdef uint64_t size = entry.size & SIZE_MASK, previous
+        if not self.is_expiring:
+            self.removal_index = self.applied_index + 1
         if self.watcher is not None:
             self.watcher.removing(sequence, subject)
         self.bytes -= size
@@ -434,10 +437,17 @@ cdef class StreamState:
 
     cdef int expire(self, uint64_t now_ns, uint32_t most) noexcept:
         """Remove what is past its time, at most `most` messages; how many went."""
+        cdef uint32_t gone
+        self.dedupe.expire(now_ns - min(now_ns, self.duplicate_window_ns))
+        self.is_expiring = True
+        gone = self.expire_messages(now_ns, most)
+        self.is_expiring = False
+        return gone
+
+    cdef uint32_t expire_messages(self, uint64_t now_ns, uint32_t most) noexcept:
         cdef Expiry *expiry
         cdef uint64_t sequence
         cdef uint32_t gone = 0
-        self.dedupe.expire(now_ns - min(now_ns, self.duplicate_window_ns))
         while gone < most:
             expiry = self.expiries.top()
             if expiry == NULL or expiry.time_ns > now_ns:
@@ -517,8 +527,12 @@ cdef class StreamState:
         memmove(self.segments, self.segments + 1, self.segment_count * sizeof(SegmentInfo))
 
     cdef uint64_t take_back(self, uint64_t position, uint64_t index) noexcept:
-        """The log ends here, behind frame `index`: messages beyond are lost; how many. Sequences go on."""
-        cdef uint64_t sequence = self.messages.last, count = 0
+        """The log ends here, behind frame `index`: messages beyond are lost. Sequences go on.
+
+        Gives the first that is lost, 0 for none. What frames beyond have removed stays removed: not to be
+        called if they have (`removal_index`).
+        """
+        cdef uint64_t sequence = self.messages.last, first = 0
         cdef MessageEntry *entry
         cdef SegmentInfo *last
         while sequence >= self.messages.first and sequence > 0:
@@ -527,7 +541,8 @@ cdef class StreamState:
                 if entry.position < position:
                     break
                 self.remove_message(sequence)
-                count += 1
+                self.lost += 1
+                first = sequence
             sequence -= 1
         while self.segment_count:
             last = &self.segments[self.segment_count - 1]
@@ -535,10 +550,10 @@ cdef class StreamState:
                 last.end = min(last.end, max(position, last.base))
                 break
             self.segment_count -= 1
-        self.dedupe.forget_from(self.messages.last - count + 1)  # whoever sends it again, sends a new one
+        if first:
+            self.dedupe.forget_from(first)  # whoever sends it again, sends a new one
         self.applied_index = index
-        self.lost += count
-        return count
+        return first
 
     def log_bytes(self):
         """Bytes of frames in all segments."""

@@ -53,9 +53,11 @@ def create(request: "Request") -> None:
             expected_identity=_text(header(request.block, b"Nats-Stream-Identity") if request.block else b""),
         )
 
+        made = []
+
         def stored(errno: int) -> None:
             if errno:
-                if found.old is None and found.name in consumers.by_name:
+                if made and consumers.by_name.get(found.name) is made[0]:
                     consumers.end(found.name, lambda _errno: None)
                 raise api_errors.CONSUMER_STORE_FAILED(err=os.strerror(errno).lower())
             request.answer(consumer_types.create_answer(info_of(request, found.name, with_version=True)))
@@ -70,7 +72,7 @@ def create(request: "Request") -> None:
         elif found.old is not None:
             consumers.change(found.name, found.config, request.later(stored))
         else:
-            consumers.make(found.name, found.config, request.later(stored))
+            made.append(consumers.make(found.name, found.config, request.later(stored)))
 
     js.host.when_applied(entry.hosted, request.later(checked))
 

@@ -268,6 +268,7 @@ cdef class ConsumerHost(ConsumerNoting):
                 if (
                     one.consumer.next_consumer_sequence != one.consumer.noted_consumer_sequence
                     or one.consumer.dead_news
+                    or one.consumer.events
                 ):
                     self.note_due(one.hosted)
                 if more:

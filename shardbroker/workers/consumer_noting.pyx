@@ -82,10 +82,10 @@ cdef class ConsumerNoting(ConsumerPushes):
     cdef int write_notes(self, Hosted hosted) except -1:
         """One frame with the changes of all consumers of a stream, and what is owed for them."""
         cdef Stream stream = hosted.stream
+        cdef bytes body = self.deltas(hosted)
         cdef uint64_t before = stream.stage.size
         cdef uint32_t at = 0, size
         cdef uint8_t *place
-        cdef bytes body = self.deltas(hosted)
         if body is None and hosted.owed_size == 0:
             return 0
         body = note(NOTE_DELTAS, body if body is not None else b"")
@@ -171,6 +171,9 @@ cdef class ConsumerNoting(ConsumerPushes):
         hosted.owed_size = 0
         for one in hosted.attached:
             one.wants_snapshot = True
+            one.consumer.noted_consumer_sequence = 0  # nothing that was noted counts
+        if hosted.details is not None:
+            hosted.details.consumers.has_failed = True
 
     cdef bint releasable(self, Hosted hosted, uint64_t end) except -1:
         """Everybody is written down behind that position, or will be soon."""

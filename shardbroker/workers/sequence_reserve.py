@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from shardbroker.workers.stream_opening import StreamEntry
 
 _LANE_METADATA = 3
+_STATUS_ERRNO = 1000  # shm/append_lane.pxd
+#: After a failure, before the next attempt.
+_AGAIN_NS = 100_000_000
 
 
 class SequenceReserve:
@@ -26,30 +29,44 @@ class SequenceReserve:
         self._entry = entry
         #: Another change of the metadata is on its way: a record of ours behind it would undo it.
         self.is_blocked = False
+        self._errno = 0  # of the last record of ours that could not be written
+        self._again_ns = 0  # until then no other one is sent
 
     def allows_frames(self) -> bool:
         """Half of the reserve is used up: raise it. Whether the next frame may go into the lane now."""
         entry = self._entry
         stream = entry.hosted.stream
         wanted = stream.wants_reserve()
-        if not wanted:
+        if not wanted or self._ask(wanted):
             return True
+        is_allowed = stream.last_sequence <= stream.reserved
+        if not is_allowed and self._errno:
+            self._js.host.fail(entry.hosted, _STATUS_ERRNO + self._errno)  # whoever waits for it hears of it
+        return is_allowed
+
+    def _ask(self, wanted: int) -> bool:
+        """Send the record that raises the reserve; False: not now."""
+        entry, host = self._entry, self._js.host
+        if self.is_blocked or host.wall_ns() < self._again_ns:
+            return False
         body = orjson.dumps({**stored_body(entry), "reserved": wanted})
-        if self.is_blocked or not self._js.host.lane_record(
+        if not host.lane_record(
             _LANE_METADATA, entry.log_id, entry.row, body, lambda errno: self._written(wanted, errno),
             term=self._js.term,
         ):  # fmt: skip
-            return stream.last_sequence <= stream.reserved
-        stream.reserved = wanted
+            return False
+        entry.hosted.stream.reserved = wanted
         return True
 
     def _written(self, reserved: int, errno: int) -> None:
         entry = self._entry
+        self._errno = errno
         if not errno:
             entry.reserved = max(entry.reserved, reserved)
             self._js.ask("reserved", {"log_id": entry.log_id, "reserved": reserved}, lambda *_: None)
         elif entry.hosted is not None:
-            entry.hosted.stream.reserved = entry.reserved  # asked for again with the next frame
+            entry.hosted.stream.reserved = entry.reserved
+            self._again_ns = self._js.host.wall_ns() + _AGAIN_NS
 
     def in_change(self, stored: bytes) -> bytes:
         """The body of a change of the metadata, with what is reserved by now."""

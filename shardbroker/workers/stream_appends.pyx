@@ -86,13 +86,15 @@ cdef class StreamAppends(StreamReads):
         """Move staged frames into the lane (or into memory)."""
         cdef Hosted hosted
         if self.dirty:
+            # What is answered in here may stage more, or remove a stream.
+            dirty, self.dirty = self.dirty, []
             waiting = []
-            for hosted in self.dirty:
+            for hosted in dirty:
                 if self.append_staged(hosted):
                     hosted.stream.in_dirty = False
                 else:
                     waiting.append(hosted)
-            self.dirty = waiting
+            self.dirty = waiting + self.dirty if waiting else self.dirty
         return 0
 
     cdef int append_staged(self, Hosted hosted) except -1:
@@ -281,15 +283,21 @@ cdef class StreamAppends(StreamReads):
         stream that asks for no sync. Those are lost, as they would be with the power.
         """
         cdef Stream stream = hosted.stream
-        cdef uint64_t last = stream.state.messages.last, lost
-        if not record.flags & LANE_END_TOLD or record.count >= stream.state.applied_index:
+        cdef uint64_t first
+        if not record.flags & LANE_END_TOLD or record.count > stream.log.durable_index:
             self.disagree(stream)
-        stream.log.take_back(record.count, record.position, <uint32_t> record.segment)
-        lost = stream.state.take_back(record.position, record.count)
+        if record.count < stream.log.durable_index:
+            if record.count < stream.state.removal_index:
+                self.disagree(stream)  # only the log can say what is there again
+            stream.log.take_back(record.count, record.position, <uint32_t> record.segment)
+            first = stream.state.take_back(record.position, record.count)
+            if first and hosted.details is not None:
+                hosted.details.lose(
+                    first, stream.state.messages.last, "a sync failed behind their acknowledgement"
+                )
+            self.touch(hosted)
+        # Otherwise nothing is missing, but the writer wants a new segment.
         self.fail(hosted, STATUS_ERRNO + EIO)
-        if lost:
-            hosted.details.lose(last - lost + 1, last, "a sync failed behind their acknowledgement")
-        self.touch(hosted)
         return 0
 
     def truncate_suffix(self, Hosted hosted, uint64_t index, call):

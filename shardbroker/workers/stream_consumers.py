@@ -38,6 +38,7 @@ class StreamConsumers:
         self.index = ConsumerIndex()
         self._retention = entry.config.retention
         self.by_name: dict = {}  # HostedConsumer
+        self.has_failed = False  # removals that were staged may be lost
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -61,9 +62,9 @@ class StreamConsumers:
         one.is_held = True
 
         def stored(errno: int) -> None:
-            done(errno)
             one.is_held = False
             self._js.consumers.wake(one)
+            done(errno)
 
         def count() -> int:
             if one.is_gone:
@@ -180,6 +181,9 @@ class StreamConsumers:
                 one.wants_snapshot = True
             else:
                 one.noted_at = max(one.noted_at, position)
+                if self.has_failed:
+                    self.has_failed = False
+                    self.sweep(None)
             if done is not None and not one.is_memory:
                 done(errno)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Special publishes are looked at this often at least: a batch or schedule that has come may be due earlier.
 _LOOK_NS = 100_000_000
+#: Ranges of lost messages that are remembered to be shown.
+_LOSSES_MAX = 100
 
 
 def attach_extras(js: "JetStream", entry: "StreamEntry") -> None:
@@ -78,7 +80,11 @@ class Details:
 
     def lose(self, first: int, last: int, reason: str) -> None:
         """Messages that had been acknowledged are gone: tell the operator, and INFO."""
-        self.lost.append((first, last, reason))
+        if self.lost and self.lost[-1][1] + 1 == first and self.lost[-1][2] == reason:
+            self.lost[-1] = (self.lost[-1][0], last, reason)
+        else:
+            self.lost.append((first, last, reason))
+            del self.lost[:-_LOSSES_MAX]
         name = self._entry.name
         self._js.log.error(f"JetStream: stream {name}: lost sequences {first} to {last}: {reason}")
 

@@ -1,6 +1,7 @@
 """What answers show of a stream: StreamInfo and StreamState, from the log table or from the stream itself."""
 
 import time
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import api_types
@@ -10,6 +11,9 @@ from shardbroker.version import NATS_VERSION
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
+
+#: Lost sequences in one answer.
+_LOST_SHOWN = 10_000
 
 
 def state_of(
@@ -25,13 +29,10 @@ def state_of(
     figures = js.figures(entry.row)
     lost = None
     if entry.hosted is not None and entry.hosted.details.lost:
-        sequences = [
-            sequence
-            for first, last, _reason in entry.hosted.details.lost
-            for sequence in range(first, min(last, first + 10_000) + 1)
-            if first
-        ]
-        lost = (sequences, 0)
+        ranges = (
+            range(first, last + 1) for first, last, _reason in entry.hosted.details.lost if first
+        )
+        lost = (list(islice(chain.from_iterable(ranges), _LOST_SHOWN)), 0)
     return api_types.stream_state(
         messages=figures["messages"],
         size=figures["bytes"],

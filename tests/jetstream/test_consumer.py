@@ -298,6 +298,19 @@ def test_where_flow_control_acknowledges_nothing_is_sent_again() -> None:
     assert (again.num_ack_pending, floor(again)) == (0, (2, 2))
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_flow_control_sends_nothing_again_that_older_notes_had_due(whole: bool) -> None:
+    face = filled(b"a", b"a")
+    explicit = make(face, ack_policy="explicit")
+    notes = [consumer_notes.snapshot(explicit)]
+    face.take(explicit, 1, 1)
+    face.answer(explicit, "nak", 1, 1)
+    notes = [consumer_notes.snapshot(explicit)] if whole else [*notes, consumer_notes.take_delta(explicit)]
+    config = make(face, ack_policy="flow_control", ack_wait=0).config
+    again = consumer_notes.restore("c", config, face.state, 1, notes)
+    assert face.next(again, 2) == (2, 2, 1, 0)
+
+
 def test_a_restart_does_not_move_a_consumer_whose_first_message_went() -> None:
     face = filled(b"a", b"c", b"c")
     consumer = make(face, deliver_policy="last_per_subject", filter_subject=">")

@@ -103,6 +103,23 @@ def test_everything_up_to_a_sequence_leaves_dead_letters() -> None:
     assert (consumer.floor_stream, face.consumers.removable()) == (5, [3])
 
 
+def test_a_letter_stays_whatever_the_filter_becomes() -> None:
+    face = ConsumerFace("interest")
+    consumer = Consumer("c", config_of(), face.state, 1, keeps_finished=True)
+    other = Consumer("d", ConsumerConfig(ack_policy="explicit"), face.state, 1, keeps_finished=True)
+    face.consumers.add(consumer)
+    face.consumers.add(other)
+    face.store(b"a")
+    for one in (consumer, other):
+        assert face.take(one, 10) == [1]
+    face.answer(consumer, "term", 1, 1, 20)
+    consumer.take_config(config_of(filter_subject="b"))
+    face.answer(other, "ack", 1, 1)
+    assert face.consumers.removable() == []
+    assert finish_dead(consumer, 1)
+    assert face.consumers.removable() == [1]
+
+
 def test_a_deleted_message_is_no_dead_letter_any_more() -> None:
     face, consumer, _ = consumer_with_two_dead()
     consumer.events.clear()

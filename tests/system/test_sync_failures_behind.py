@@ -5,6 +5,8 @@ lives on, with all its clients and other streams, and everything goes on when th
 """
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import nats
@@ -12,7 +14,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 from nats.js.errors import APIError
 
-from tests.support.broker_process import BrokerProcess, is_shardbroker
+from tests.support.broker_process import BrokerProcess, is_shardbroker, wait_until
 from tests.system.disk_faults import Injected
 from tests.system.test_jetstream_disk import writer_pid
 
@@ -67,16 +69,23 @@ def test_consumers_go_on(tmp_path: Path) -> None:
         asyncio.run(play(broker, tmp_path))
 
 
+def syncs(broker: BrokerProcess) -> int:
+    """Those that the stream-writer has made."""
+    return broker.monitor("/jsz")["writer"]["syncs"]
+
+
 async def publish_without_sync(broker: BrokerProcess, directory: Path) -> list[int]:
     """Sequences acknowledged while no sync works, and one behind the failure."""
     client = await nats.connect(f"nats://{broker.host}:{broker.port}")
     stream = client.jetstream(timeout=5)
     await stream.add_stream(name="S", subjects=["s.>"])
     given = [(await stream.publish("s.x", b"synced")).seq for _ in range(20)]
-    await asyncio.sleep(2.5)
+    before = syncs(broker)
+    await asyncio.to_thread(wait_until, lambda: syncs(broker) > before, 20, "a sync by the clock")
     with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
         given += [(await stream.publish("s.x", b"lost")).seq for _ in range(20)]
-        await asyncio.sleep(2.5)
+        failed = "could not be written"
+        await asyncio.to_thread(wait_until, lambda: failed in broker.log(), 20, "a sync that fails")
         with pytest.raises(APIError):
             await stream.publish("s.x", b"refused")
     for _ in range(100):
@@ -107,7 +116,7 @@ def test_unsynced_messages_are_lost_and_their_sequences_not_given_again(tmp_path
         "jetstream": "true",
         "store_dir": tmp_path / "store",
         "sync": "interval",
-        "sync_interval": "1s",
+        "sync_interval": "5s",
     }
     with BrokerProcess(workers=2, **options) as broker:
         workers = broker.worker_pids()
@@ -119,3 +128,50 @@ def test_unsynced_messages_are_lost_and_their_sequences_not_given_again(tmp_path
         broker.kill()
     with BrokerProcess(workers=2, **options) as broker:
         assert asyncio.run(read_all(broker)) == expected
+
+
+async def fail_and_lose_the_owner(broker: BrokerProcess, directory: Path) -> None:
+    client = await nats.connect(f"nats://{broker.host}:{broker.port}")
+    stream = client.jetstream(timeout=5)
+    names = [f"S{number}" for number in range(4)]
+    for name in names:
+        await stream.add_stream(name=name, subjects=[name])
+        await stream.publish(name, b"first")
+    with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
+        for name in names:
+            with pytest.raises(APIError):
+                await stream.publish(name, b"refused")
+    await client.close()
+    before = broker.worker_pids()
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    workers = await asyncio.to_thread(replaced, broker, before)
+    client = await nats.connect(f"nats://{broker.host}:{broker.port}")
+    stream = client.jetstream(timeout=5)
+    for name in names:
+        for _ in range(100):
+            try:
+                await stream.publish(name, b"second")
+                break
+            except APIError:
+                await asyncio.sleep(0.1)
+        assert (await stream.stream_info(name)).state.messages == 2
+    assert broker.worker_pids() == workers, "a successor ended, too"
+    await client.close()
+
+
+def replaced(broker: BrokerProcess, before: dict[int, int]) -> dict[int, int]:
+    """The pids of all workers, once none is of those before and their streams are served."""
+
+    def are_new() -> bool:
+        pids = broker.worker_pids()
+        return len(pids) == len(before) and not set(pids.values()) & set(before.values())
+
+    wait_until(lambda: broker.log().count(" is back, pid ") >= len(before) and are_new(), 20, "new workers")
+    return broker.worker_pids()
+
+
+def test_a_successor_begins_a_new_segment_where_the_writer_wants_one(tmp_path: Path) -> None:
+    """What a failed sync has left is not gone on with, and the successor of the owner does not know of it."""
+    with BrokerProcess(workers=2, jetstream="true", store_dir=tmp_path / "store") as broker:
+        asyncio.run(fail_and_lose_the_owner(broker, tmp_path))
