@@ -2,8 +2,11 @@
 
 A record is read with preadv2(RWF_NOWAIT). What is not in the page cache is read again, waiting; or, where the
 asker can come again, the kernel is told to fetch it and ColdRead is raised, so that a slow disk holds up
-nobody else. Everything that comes from a file is checked before it is handed out: no wrong byte is ever
-served.
+nobody else. That has an end: the kernel refuses a page that is there but not whole for as long as nobody
+waits for it, be it one that was just written, or one that the disk cannot read. So it is first told to write
+the page out and forget it; after seconds the read waits, and says what is wrong.
+
+Everything that comes from a file is checked before it is handed out: no wrong byte is ever served.
 """
 
 import os
@@ -13,6 +16,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from posix.uio cimport iovec
 
+from shardbroker.shm.atomics cimport monotonic_ns
 from shardbroker.storage.codec cimport record_is_good
 from shardbroker.storage.frame cimport RECORD_HEAD_SIZE, SEGMENT_HEAD_SIZE, RecordHead
 
@@ -28,10 +32,15 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef extern from "<fcntl.h>" nogil:
     int posix_fadvise(int fd, long offset, long size, int advice)
+    int POSIX_FADV_DONTNEED
     int POSIX_FADV_WILLNEED
 
 cdef enum:
     DESCRIPTORS_MAX = 8  # of one log; streams are many
+    COLD_MAX = 256  # positions that are waited for at the same time, and remembered
+    SHAKE_NS = 20_000_000  # a disk has answered by then, mostly
+    PATIENCE_NS = 5_000_000_000  # so long a disk may take without holding up others
+    PAGE = 4096
 
 
 cdef class LogReader:
@@ -41,6 +50,7 @@ cdef class LogReader:
         self.directory = directory
         self.memory_fd = memory_fd
         self.descriptors = {}
+        self.cold = {}
         self.patient = True
 
     def __dealloc__(self):
@@ -87,6 +97,19 @@ cdef class LogReader:
             size = head.size  # the guess was too small
         raise StorageError(f"{self.directory}: the record at log position {position} cannot be read back")
 
+    cdef bint may_wait(self, uint64_t position, int fd, long offset, uint64_t size) except -1:
+        """Have the kernel fetch what is not in memory; False: it has had its time."""
+        cdef uint64_t now_ns = monotonic_ns(), waited_ns
+        if len(self.cold) >= COLD_MAX and position not in self.cold:
+            self.cold.clear()
+        waited_ns = now_ns - <uint64_t> self.cold.setdefault(position, now_ns)
+        if waited_ns >= PATIENCE_NS:
+            return False
+        if waited_ns >= SHAKE_NS:
+            posix_fadvise(fd, offset & ~(PAGE - 1), <long> size + 2 * PAGE, POSIX_FADV_DONTNEED)
+        posix_fadvise(fd, offset, <long> size, POSIX_FADV_WILLNEED)
+        return True
+
     cdef bint ends_at(self, int fd, long offset) except -1:
         """Whether the file has no more bytes from there on."""
         return os.fstat(fd).st_size <= offset
@@ -116,8 +139,10 @@ cdef class LogReader:
         got = preadv2(fd, &vector, 1, offset, RWF_NOWAIT)
         if got < <ssize_t> size and not self.patient and (got >= 0 or errno == EAGAIN):
             if not self.ends_at(fd, offset + max(<ssize_t> 0, got)):
-                posix_fadvise(fd, offset, <long> size, POSIX_FADV_WILLNEED)
-                raise ColdRead(f"{self.directory}: log position {position} is not in memory")
+                if self.may_wait(position, fd, offset, size):
+                    raise ColdRead(f"{self.directory}: log position {position} is not in memory")
+        if self.cold:
+            self.cold.pop(position, None)
         if got < <ssize_t> size:
             # Cold, or a part of it is; or the end of the file.
             while True:

@@ -29,9 +29,7 @@ def state_of(
     figures = js.figures(entry.row)
     lost = None
     if entry.hosted is not None and entry.hosted.details.lost:
-        ranges = (
-            range(first, last + 1) for first, last, _reason in entry.hosted.details.lost if first
-        )
+        ranges = (range(first, last + 1) for first, last, _reason in entry.hosted.details.lost if first)
         lost = (list(islice(chain.from_iterable(ranges), _LOST_SHOWN)), 0)
     return api_types.stream_state(
         messages=figures["messages"],
