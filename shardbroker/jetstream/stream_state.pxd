@@ -34,7 +34,7 @@ cdef class StreamState:
         readonly uint64_t bytes  # as nats-server accounts for them
         readonly uint64_t first_time_ns  # of the first message, exact; 0: not known, or there is none
         readonly uint64_t removal_index  # of the last frame that removed or moved messages
-        bint is_expiring  # what goes now goes without a frame
+        bint goes_without_frame  # what is being removed
         readonly uint64_t last_time_ns  # of the last sequence, exact
         readonly uint64_t lost  # messages that were committed and could not be read back
         readonly uint64_t applied_index

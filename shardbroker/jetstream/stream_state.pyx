@@ -301,7 +301,7 @@ cdef class StreamState:
         cdef SubjectEntry *subject = &self.subjects.entries[entry.subject_id]
         cdef SegmentInfo *segment = self.segment_of(entry.position)
         cdef uint64_t size = entry.size & SIZE_MASK, previous
-        if not self.is_expiring:
+        if not self.goes_without_frame:
             self.removal_index = self.applied_index + 1
         if self.watcher is not None:
             self.watcher.removing(sequence, subject)
@@ -439,9 +439,9 @@ cdef class StreamState:
         """Remove what is past its time, at most `most` messages; how many went."""
         cdef uint32_t gone
         self.dedupe.expire(now_ns - min(now_ns, self.duplicate_window_ns))
-        self.is_expiring = True
+        self.goes_without_frame = True
         gone = self.expire_messages(now_ns, most)
-        self.is_expiring = False
+        self.goes_without_frame = False
         return gone
 
     cdef uint32_t expire_messages(self, uint64_t now_ns, uint32_t most) noexcept:
@@ -535,6 +535,7 @@ cdef class StreamState:
         cdef uint64_t sequence = self.messages.last, first = 0
         cdef MessageEntry *entry
         cdef SegmentInfo *last
+        self.goes_without_frame = True
         while sequence >= self.messages.first and sequence > 0:
             entry = self.messages.get(sequence)
             if entry != NULL:
@@ -544,6 +545,7 @@ cdef class StreamState:
                 self.lost += 1
                 first = sequence
             sequence -= 1
+        self.goes_without_frame = False
         while self.segment_count:
             last = &self.segments[self.segment_count - 1]
             if last.base < position or last.live:

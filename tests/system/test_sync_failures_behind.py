@@ -5,6 +5,7 @@ lives on, with all its clients and other streams, and everything goes on when th
 """
 
 import asyncio
+import functools
 import os
 import signal
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.system.test_jetstream_disk import writer_pid
 pytestmark = pytest.mark.skipif(not is_shardbroker(), reason="only shardbroker has a stream-writer")
 
 COUNT = 300
+#: Messages that are synced before a sync fails, twice: the second failure lies before the first one's end.
+SYNCED = (20, 5)
+LOST = 20
+KEPT = sum(SYNCED) + len(SYNCED)
 
 
 async def consume(pulling, count: int, seen: dict[int, int]) -> None:
@@ -69,9 +74,16 @@ def test_consumers_go_on(tmp_path: Path) -> None:
         asyncio.run(play(broker, tmp_path))
 
 
-def syncs(broker: BrokerProcess) -> int:
-    """Those that the stream-writer has made."""
-    return broker.monitor("/jsz")["writer"]["syncs"]
+def log_of(broker: BrokerProcess) -> dict:
+    """What the stream-writer says of the only stream's log."""
+    (account,) = broker.monitor("/jsz?streams=1")["account_details"]
+    (stream,) = account["stream_detail"]
+    return stream["log"]
+
+
+def is_synced(broker: BrokerProcess) -> bool:
+    log = log_of(broker)
+    return log["durable_index"] == log["stored_index"]
 
 
 async def publish_without_sync(broker: BrokerProcess, directory: Path) -> list[int]:
@@ -79,23 +91,30 @@ async def publish_without_sync(broker: BrokerProcess, directory: Path) -> list[i
     client = await nats.connect(f"nats://{broker.host}:{broker.port}")
     stream = client.jetstream(timeout=5)
     await stream.add_stream(name="S", subjects=["s.>"])
-    given = [(await stream.publish("s.x", b"synced")).seq for _ in range(20)]
-    before = syncs(broker)
-    await asyncio.to_thread(wait_until, lambda: syncs(broker) > before, 20, "a sync by the clock")
-    with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
-        given += [(await stream.publish("s.x", b"lost")).seq for _ in range(20)]
-        failed = "could not be written"
-        await asyncio.to_thread(wait_until, lambda: failed in broker.log(), 20, "a sync that fails")
-        with pytest.raises(APIError):
-            await stream.publish("s.x", b"refused")
-    for _ in range(100):
-        try:
-            given.append((await stream.publish("s.x", b"again")).seq)
-            break
-        except APIError:
-            await asyncio.sleep(0.1)
+    given: list[int] = []
+
+    async def publish(payload: bytes, count: int) -> None:
+        for _ in range(count):
+            given.append((await stream.publish("s.x", payload)).seq)
+
+    for synced in SYNCED:
+        await publish(b"synced", synced)
+        await asyncio.to_thread(wait_until, lambda: is_synced(broker), 20, "a sync by the clock")
+        with Injected(writer_pid(broker), directory, "fdatasync:error=EIO"):
+            before = log_of(broker)["syncs"]
+            await publish(b"lost", LOST)
+            failed = functools.partial(lambda n: log_of(broker)["syncs"] > n, before)
+            await asyncio.to_thread(wait_until, failed, 20, "a sync that fails")
+            with pytest.raises(APIError):
+                await stream.publish("s.x", b"refused")
+        for _ in range(100):
+            try:
+                await publish(b"again", 1)
+                break
+            except APIError:
+                await asyncio.sleep(0.1)
     state = (await stream.stream_info("S")).state
-    assert state.messages == 21 and state.last_seq == given[-1]
+    assert state.messages == KEPT and state.last_seq == given[-1]
     await client.close()
     return given
 
@@ -105,8 +124,8 @@ async def read_all(broker: BrokerProcess) -> list[bytes]:
     client = await nats.connect(f"nats://{broker.host}:{broker.port}")
     stream = client.jetstream(timeout=5)
     listening = await stream.subscribe("s.>", ordered_consumer=True)
-    found = [(await listening.next_msg(timeout=5)).data for _ in range(21)]
-    assert (await stream.publish("s.x", b"more")).seq > 41
+    found = [(await listening.next_msg(timeout=5)).data for _ in range(KEPT)]
+    assert (await stream.publish("s.x", b"more")).seq > KEPT + LOST * len(SYNCED)
     await client.close()
     return found
 
@@ -116,15 +135,15 @@ def test_unsynced_messages_are_lost_and_their_sequences_not_given_again(tmp_path
         "jetstream": "true",
         "store_dir": tmp_path / "store",
         "sync": "interval",
-        "sync_interval": "5s",
+        "sync_interval": "3s",
     }
     with BrokerProcess(workers=2, **options) as broker:
         workers = broker.worker_pids()
         given = asyncio.run(publish_without_sync(broker, tmp_path))
-        assert given == list(range(1, 42))
-        assert "lost sequences 21 to 40" in broker.log()
+        assert given == list(range(1, KEPT + LOST * len(SYNCED) + 1))
+        assert "lost sequences 21 to 40" in broker.log() and "lost sequences 47 to 66" in broker.log()
         assert broker.worker_pids() == workers, "a worker ended"
-        expected = [b"synced"] * 20 + [b"again"]
+        expected = [payload for count in SYNCED for payload in [b"synced"] * count + [b"again"]]
         broker.kill()
     with BrokerProcess(workers=2, **options) as broker:
         assert asyncio.run(read_all(broker)) == expected
