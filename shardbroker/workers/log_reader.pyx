@@ -2,9 +2,8 @@
 
 A record is read with preadv2(RWF_NOWAIT). What is not in the page cache is read again, waiting; or, where the
 asker can come again, the kernel is told to fetch it and ColdRead is raised, so that a slow disk holds up
-nobody else. That has an end: the kernel refuses a page that is there but not whole for as long as nobody
-waits for it, be it one that was just written, or one that the disk cannot read. So it is first told to write
-the page out and forget it; after seconds the read waits, and says what is wrong.
+nobody else. That has an end, whoever asks: a page that is there but not whole, as after a failed read, the
+kernel refuses for as long as nobody waits for it. So after a while the read waits, whatever it takes.
 
 Everything that comes from a file is checked before it is handed out: no wrong byte is ever served.
 """
@@ -32,15 +31,12 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef extern from "<fcntl.h>" nogil:
     int posix_fadvise(int fd, long offset, long size, int advice)
-    int POSIX_FADV_DONTNEED
     int POSIX_FADV_WILLNEED
 
 cdef enum:
     DESCRIPTORS_MAX = 8  # of one log; streams are many
     COLD_MAX = 256  # positions that are waited for at the same time, and remembered
-    SHAKE_NS = 20_000_000  # a disk has answered by then, mostly
-    PATIENCE_NS = 5_000_000_000  # so long a disk may take without holding up others
-    PAGE = 4096
+    PATIENCE_NS = 200_000_000  # so long a disk may take without holding up others
 
 
 cdef class LogReader:
@@ -99,14 +95,11 @@ cdef class LogReader:
 
     cdef bint may_wait(self, uint64_t position, int fd, long offset, uint64_t size) except -1:
         """Have the kernel fetch what is not in memory; False: it has had its time."""
-        cdef uint64_t now_ns = monotonic_ns(), waited_ns
+        cdef uint64_t now_ns = monotonic_ns()
         if len(self.cold) >= COLD_MAX and position not in self.cold:
             self.cold.clear()
-        waited_ns = now_ns - <uint64_t> self.cold.setdefault(position, now_ns)
-        if waited_ns >= PATIENCE_NS:
+        if now_ns - <uint64_t> self.cold.setdefault(position, now_ns) >= PATIENCE_NS:
             return False
-        if waited_ns >= SHAKE_NS:
-            posix_fadvise(fd, offset & ~(PAGE - 1), <long> size + 2 * PAGE, POSIX_FADV_DONTNEED)
         posix_fadvise(fd, offset, <long> size, POSIX_FADV_WILLNEED)
         return True
 

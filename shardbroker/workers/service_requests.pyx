@@ -13,7 +13,6 @@ from shardbroker.errors import ColdRead
 
 cdef enum:
     COLD_WAIT_NS = 1_000_000
-    COLD_TRIES = 200  # then it is read at once, whatever it takes
     REQUESTS_MAX = 10_000  # that wait in this worker; nats-server has the same limit
 
 
@@ -45,7 +44,6 @@ cdef class ServiceRequests(ServiceSubscriptions):
                 view.payload[:header_size],
                 (view.payload + header_size)[: view.payload_size - header_size],
                 publisher.cid if publisher != NULL else view.publisher,
-                0,
             )
         )
         self.pressing = True
@@ -54,7 +52,7 @@ cdef class ServiceRequests(ServiceSubscriptions):
         """Hand requests to the API, or to whom they are for."""
         for _ in range(count):
             request = self.requests.popleft()
-            service, index, account, subject, reply, block, payload, cid, tries = request
+            service, index, account, subject, reply, block, payload, cid = request
             hosted = self.hosted[index] if service == SERVICE_DIRECT else None
             try:
                 if service == SERVICE_CALL:
@@ -62,12 +60,12 @@ cdef class ServiceRequests(ServiceSubscriptions):
                     if target is not None:
                         target(account, subject, reply, block, payload, cid)
                 elif hosted is not None:
-                    hosted.reader.patient = tries >= COLD_TRIES
+                    hosted.reader.patient = False
                     self.api(hosted, account, subject, reply, block, payload, cid)
                 elif service != SERVICE_DIRECT:
                     self.api(None, account, subject, reply, block, payload, cid)
             except ColdRead:
-                self.cold.append((*request[:-1], tries + 1))
+                self.cold.append(request)
                 self.soon = True
             except Exception as error:
                 self.tell_failure(repr(subject), error)
