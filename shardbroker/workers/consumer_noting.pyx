@@ -101,9 +101,7 @@ cdef class ConsumerNoting(ConsumerPushes):
             at += 8 + size
         hosted.owed_size = 0
         stream.stage.close()
-        self.host.staged_size += stream.stage.size - before
-        if not stream.in_dirty:
-            self.host.mark_dirty(hosted)
+        self.host.note_staged(hosted, before)
         return 0
 
     cdef bytes deltas(self, Hosted hosted):
@@ -160,9 +158,7 @@ cdef class ConsumerNoting(ConsumerPushes):
         for start in range(0, len(runs), 2 * DELETE_RUNS_MAX):
             piece = runs[start : start + 2 * DELETE_RUNS_MAX]
             stream.stage_frame(FRAME_DELETE, struct.pack(f"<{len(piece)}Q", *piece))
-        self.host.staged_size += stream.stage.size - before
-        if not stream.in_dirty:
-            self.host.mark_dirty(hosted)
+        self.host.note_staged(hosted, before)
 
     cdef void failed(self, Hosted hosted) noexcept:
         """What was staged is lost, as when the stream is gone: consumers are written down anew."""

@@ -37,5 +37,5 @@ cdef class StreamAppends(StreamReads):
     cdef int take_back(self, Hosted hosted, LaneRecord *record) except -1
     cdef int fail_staged(self, Hosted hosted, uint32_t status) except -1
     cdef void note_figures(self, Hosted hosted) except *
-    cdef void mark_dirty(self, Hosted hosted) noexcept
+    cdef void note_staged(self, Hosted hosted, uint64_t before) noexcept
     cdef void touch(self, Hosted hosted) noexcept

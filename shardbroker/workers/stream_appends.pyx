@@ -55,9 +55,12 @@ cdef class StreamAppends(StreamReads):
 
     # --- from the stages into the lane ------------------------------------------------------------------
 
-    cdef void mark_dirty(self, Hosted hosted) noexcept:
-        hosted.stream.in_dirty = True
-        self.dirty.append(hosted)
+    cdef void note_staged(self, Hosted hosted, uint64_t before) noexcept:
+        """Something was staged; `before`: the size of the stage until then."""
+        self.staged_size += hosted.stream.stage.size - before
+        if not hosted.stream.in_dirty:
+            hosted.stream.in_dirty = True
+            self.dirty.append(hosted)
 
     cdef void commit_early(self) noexcept:
         """The writer has nothing to do: let it begin with what there is, while more is still being read."""
@@ -72,9 +75,7 @@ cdef class StreamAppends(StreamReads):
         self.staged_size = 0
         for other in self.dirty:
             self.staged_size += (<Hosted> other).stream.stage.size
-        if not hosted.stream.in_dirty:
-            self.mark_dirty(hosted)
-            self.staged_size += hosted.stream.stage.size
+        self.note_staged(hosted, hosted.stream.stage.size if hosted.stream.in_dirty else 0)
         self.pressing = True  # commit() follows in the next turn
 
     def staging_room(self):
@@ -184,6 +185,13 @@ cdef class StreamAppends(StreamReads):
                 return 0
         return self.answer_all(hosted, frame.trailer, <uint32_t> frame.trailer_size, status)
 
+    cdef void tell_consumers(self, Hosted hosted, const uint8_t *frame) noexcept:
+        """A frame was applied. What it stored and removed they have heard of; a whole purge moves them on."""
+        cdef const FrameHead *head = <const FrameHead *> frame
+        if hosted.attached and head.kind == FRAME_PURGE:
+            if (<const PurgeBody *> (frame + FRAME_HEAD_SIZE)).filter_size == 0:
+                hosted.consumers.purged()
+
     cdef uint8_t *frame_room(self, uint64_t size) except NULL:
         """Memory to build a frame in, apart from what answers are built in."""
         cdef uint8_t *larger
@@ -242,14 +250,7 @@ cdef class StreamAppends(StreamReads):
         hosted.stream.stage_call(self.call_number(call))
         self.stage_done(hosted)
 
-    # --- what has failed --------------------------------------------------------------------------------
-
-    cdef void tell_consumers(self, Hosted hosted, const uint8_t *frame) noexcept:
-        """A frame was applied. What it stored and removed they have heard of; a whole purge moves them on."""
-        cdef const FrameHead *head = <const FrameHead *> frame
-        if hosted.attached and head.kind == FRAME_PURGE:
-            if (<const PurgeBody *> (frame + FRAME_HEAD_SIZE)).filter_size == 0:
-                hosted.consumers.purged()
+    # --- what has failed, or is cut off -----------------------------------------------------------------
 
     def fail(self, Hosted hosted, uint32_t status):
         """The first frame of a stream that could not be stored: drop everything behind what is stored."""

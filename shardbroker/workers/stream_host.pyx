@@ -161,9 +161,7 @@ cdef class StreamHost(StreamAppends):
         if stream.publish(&proposal) < 0:
             self.refuse_full(hosted, view)
             return True
-        self.staged_size += stream.stage.size - before
-        if not stream.in_dirty:
-            self.mark_dirty(hosted)
+        self.note_staged(hosted, before)
         if not hosted.memory:
             if not self.router.services_full:
                 self.watch_lane()
