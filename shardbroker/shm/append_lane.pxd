@@ -17,7 +17,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from shardbroker.shm.ring cimport RingMap
 
-cdef enum:
+cpdef enum:
     LANE_RECORD_SIZE = 80
 
     # LaneRecord.kind

@@ -23,11 +23,11 @@ from shardbroker.jetstream import consumer_types
 from shardbroker.jetstream.dead_entries import DeadEntry, is_dead, next_dead, set_back
 from shardbroker.jetstream.dead_letter_checks import comes_back
 from shardbroker.jetstream.dead_letters import Origin, letter_block
+from shardbroker.workers.hosted import SERVICE_CALL
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
 
-_SERVICE_CALL = 4  # workers/hosted.pxd
 #: Letters of one consumer that are on their way at the same time.
 _WINDOW = 32
 #: Bytes of all letters on their way: some milliseconds of a disk's work.
@@ -125,7 +125,7 @@ class DeadLetters:
 
             inbox = self._inboxes[account] = b"$JS.DL.%b." % new_event_id().encode()
             target = self.js.host.new_call_target(account, self._answered)
-            self.js.host.subscribe(None, _SERVICE_CALL, inbox + b"*", account, target)
+            self.js.host.subscribe(None, SERVICE_CALL, inbox + b"*", account, target)
         return inbox
 
     def _forget(self, number: int) -> _Sent:

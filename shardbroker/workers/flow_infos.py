@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shardbroker.workers.stream_feed import CONTROL_ACCOUNT, SERVICE_CALL
+from shardbroker.workers.hosted import SERVICE_CALL
+from shardbroker.workers.stream_feed import CONTROL_ACCOUNT
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream

@@ -22,8 +22,9 @@ from shardbroker.jetstream.copied_messages import stage_mirrored, stage_sourced
 from shardbroker.jetstream.go_time import parse_time
 from shardbroker.jetstream.source_config import StreamSource
 from shardbroker.jetstream.stream_origin import Origin, name_parts, with_origin, without_expectations
+from shardbroker.storage import codec
 from shardbroker.subjects.transform import Transform
-from shardbroker.workers.stream_feed import SERVICE_CALL
+from shardbroker.workers.hosted import SERVICE_CALL
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -46,7 +47,6 @@ FIRST_ASK_NS = 10_000_000
 BACK_OFF_MIN_NS, BACK_OFF_MAX_NS = 1_000_000_000, 30_000_000_000
 #: The owner of a stream has just died, or the feed was lost: soon it is there again.
 SOON_NS = 100_000_000
-_FRAME_CHECKPOINT = 4
 _ID_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -230,7 +230,7 @@ class Follower:
         hosted.stream.begin_sequence(last + 1)
         self._in_flight += 1
         call = self._js.host.call_number(partial(self._stored, self._id, 0, 0))
-        hosted.stream.stage_frame(_FRAME_CHECKPOINT, checkpoint_body(last), call)
+        hosted.stream.stage_frame(codec.CHECKPOINT, checkpoint_body(last), call)
         self._js.host.stage_done(hosted)
 
     def _refused(self, error: ApiError) -> None:

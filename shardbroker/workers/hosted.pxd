@@ -8,7 +8,7 @@ from shardbroker.jetstream.stream cimport Stream
 from shardbroker.routing.delivery_target cimport DeliveryTarget
 from shardbroker.workers.log_reader cimport LogReader
 
-cdef enum:
+cpdef enum:
     # DeliveryTarget.service
     SERVICE_STREAM = 1  # messages to be stored
     SERVICE_DIRECT = 2  # direct get
@@ -18,6 +18,7 @@ cdef enum:
     SERVICE_ACK = 6  # acknowledgements of a consumer
     SERVICE_FLOW = 7  # a push consumer's flow control
     # What a job of run_later() gives
+    JOB_DONE = 0
     JOB_WAITS = 1
     JOB_PRESSES = 2
     JOB_SOON = 3

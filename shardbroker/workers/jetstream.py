@@ -20,7 +20,7 @@ from shardbroker.jetstream.special_publish import OpenBatches
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.routing.gap import Gap
 from shardbroker.shm import layout
-from shardbroker.shm.append_lane import LaneProducer
+from shardbroker.shm.append_lane import LANE_RELEASE, LaneProducer
 from shardbroker.shm.mapping import Mapping
 from shardbroker.shm.ring import RingMap
 from shardbroker.shm.slot_table import SlotTable, stream_slot
@@ -31,6 +31,7 @@ from shardbroker.workers.consumer_host import ConsumerHost
 from shardbroker.workers.consumer_keeping import ConsumerKeeper
 from shardbroker.workers.dead_letters import DeadLetters
 from shardbroker.workers.flow_infos import FlowInfos
+from shardbroker.workers.hosted import SERVICE_API, SERVICE_DIRECT, SERVICE_STREAM
 from shardbroker.workers.log_cleaning import LogCleaning
 from shardbroker.workers.restores import remove_abandoned
 from shardbroker.workers.stream_api import StreamApi
@@ -62,8 +63,6 @@ _API_SUBJECTS = (
     b"$JS.API.SERVER.>",
     b"$SHARDBROKER.CONSUMER.EXPLAIN.*.*",
 )
-_SERVICE_STREAM, _SERVICE_DIRECT, _SERVICE_API = 1, 2, 3
-_LANE_RELEASE = 5
 #: Clients whose descriptions are kept for advisories.
 _CLIENTS_MAX = 1000
 #: Clients may not join it.
@@ -123,7 +122,7 @@ class JetStream:
         self.host.set_consumers(self.consumers)
         self._session.set_services(self.host)
         for subject in _API_SUBJECTS:
-            self.host.subscribe(None, _SERVICE_API, subject)
+            self.host.subscribe(None, SERVICE_API, subject)
         for fd in fds:
             os.close(fd)
 
@@ -256,7 +255,7 @@ class JetStream:
         entry.hosted.details.lost = opened.losses
         for base in opened.leftovers:
             self.host.lane_record(
-                _LANE_RELEASE, entry.log_id, entry.row, b"", None, segment=base, term=self.term
+                LANE_RELEASE, entry.log_id, entry.row, b"", None, segment=base, term=self.term
             )
         entry.hosted.details.recovered(opened.schedules)
         self.keeper.recover(entry)
@@ -290,19 +289,19 @@ class JetStream:
     def subscribe(self, entry: StreamEntry) -> None:
         """Bring the stream's subscriptions in line with its configuration."""
         hosted = entry.hosted
-        wanted = {(_SERVICE_STREAM, subject.encode()) for subject in entry.config.subjects or ()}
+        wanted = {(SERVICE_STREAM, subject.encode()) for subject in entry.config.subjects or ()}
         if entry.config.allow_direct:
             prefix = b"$JS.API.DIRECT.GET." + entry.name.encode()
-            wanted |= {(_SERVICE_DIRECT, prefix), (_SERVICE_DIRECT, prefix + b".>")}
+            wanted |= {(SERVICE_DIRECT, prefix), (SERVICE_DIRECT, prefix + b".>")}
         if entry.config.mirror_direct and hosted.details.sourcing.serves_origin():
             prefix = b"$JS.API.DIRECT.GET." + entry.config.mirror.name.encode()
-            wanted |= {(_SERVICE_DIRECT, prefix), (_SERVICE_DIRECT, prefix + b".>")}
+            wanted |= {(SERVICE_DIRECT, prefix), (SERVICE_DIRECT, prefix + b".>")}
         for kind, subject in [key for key in hosted.subscriptions if key not in wanted]:
             self.host.unsubscribe(hosted, kind, subject)
         for kind, subject in wanted:
             if (kind, subject) not in hosted.subscriptions:
                 # One of a stream and its mirrors answers a direct get.
-                queue = _DIRECT_QUEUE if kind == _SERVICE_DIRECT else b""
+                queue = _DIRECT_QUEUE if kind == SERVICE_DIRECT else b""
                 self.host.subscribe(hosted, kind, subject, queue=queue)
 
     # --- talk with the acceptor -------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from shardbroker.errors import StorageError
 from shardbroker.jetstream import api_errors, api_requests, api_types
 from shardbroker.jetstream.api_error import ApiError
+from shardbroker.shm.append_lane import LANE_ERASE
+from shardbroker.storage import codec
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
     from shardbroker.workers.stream_opening import StreamEntry
 
-_LANE_ERASE = 6
-_FRAME_DELETE = 2
 _RECORD_HEAD_SIZE = 40
 _RUN = struct.Struct("<QQ")
 
@@ -79,7 +79,7 @@ def message_delete(request: "Request") -> None:
                 _erase(js, entry, *place)
             request.answer(api_types.success("STREAM.MSG.DELETE"))
 
-        stream.stage_frame(_FRAME_DELETE, _RUN.pack(wish.seq, 1), js.host.call_number(request.later(removed)))
+        stream.stage_frame(codec.DELETE, _RUN.pack(wish.seq, 1), js.host.call_number(request.later(removed)))
         js.host.stage_done(entry.hosted)
 
     js.host.when_applied(entry.hosted, request.later(stage))
@@ -106,7 +106,7 @@ def _erase(js, entry, segment: int, position: int, size: int, subject_size: int)
         js.host.erase_memory(entry.hosted, start, count)
     else:
         js.host.lane_record(
-            _LANE_ERASE, entry.log_id, entry.row, b"", None, segment=segment, position=start, count=count,
+            LANE_ERASE, entry.log_id, entry.row, b"", None, segment=segment, position=start, count=count,
             term=js.term,
         )  # fmt: skip
 

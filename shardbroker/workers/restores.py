@@ -40,6 +40,9 @@ from shardbroker.jetstream.archive_events import (
 from shardbroker.jetstream.durations import NEVER, parse_message_ttl
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.go_time import format_time
+from shardbroker.shm.append_lane import LANE_CREATE, LANE_METADATA, LANE_REMOVE
+from shardbroker.storage import codec
+from shardbroker.workers.hosted import JOB_PRESSES, JOB_WAITS, SERVICE_CALL
 from shardbroker.workers.sequence_reserve import stored_body
 from shardbroker.workers.stream_extras import attach_extras
 from shardbroker.workers.stream_opening import StreamEntry, open_new
@@ -49,10 +52,6 @@ if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_api import Request
 
-_SERVICE_CALL = 4
-_JOB_WAITS, _JOB_PRESSES = 1, 2  # what StreamHost.run_later understands; None: done
-_LANE_CREATE, _LANE_METADATA, _LANE_REMOVE = 2, 3, 4
-_FRAME_DELETE, _FRAME_CHECKPOINT = 2, 4
 _RUN = struct.Struct("<QQ")
 _CHECKPOINT_BODY = struct.Struct("<QQQ")
 _RECORD_HAS_TTL, _RECORD_MARKER, _RECORD_SCHEDULE = 1, 4, 8
@@ -113,7 +112,7 @@ def _remove_log(js: "JetStream", entry: StreamEntry, removed: Callable[[], None]
     if entry.config.storage == "memory":
         done(0)
     else:
-        _lane(js, _LANE_REMOVE, entry, b"", done)
+        _lane(js, LANE_REMOVE, entry, b"", done)
 
 
 def _lane(js: "JetStream", kind: int, entry: StreamEntry, body: bytes, done: Callable[[int], None]) -> None:
@@ -122,7 +121,7 @@ def _lane(js: "JetStream", kind: int, entry: StreamEntry, body: bytes, done: Cal
     def attempt() -> int | None:
         if js.host.lane_record(kind, entry.log_id, entry.row, body, done, term=js.term):
             return None
-        return _JOB_WAITS
+        return JOB_WAITS
 
     if attempt() is not None:
         js.host.run_later(attempt)
@@ -175,7 +174,7 @@ class Restore:
         if entry.config.storage == "memory":
             made(0)
         else:
-            _lane(js, _LANE_CREATE, entry, stored, self._request.later(made))
+            _lane(js, LANE_CREATE, entry, stored, self._request.later(made))
 
     def _open(self, memory_fd: int) -> None:
         """The stream, without limits and extras: those are for what comes later."""
@@ -193,7 +192,7 @@ class Restore:
         deliver = f"$JS.SNAPSHOT.RESTORE.{self._name}.{new_event_id()}"
         self._heard_at = time.monotonic()
         self._target = js.host.new_call_target(account, self._take)
-        self._number = js.host.subscribe(None, _SERVICE_CALL, deliver.encode(), account, self._target)
+        self._number = js.host.subscribe(None, SERVICE_CALL, deliver.encode(), account, self._target)
         js.log.info(f"Starting restore for {self._shown()}")
         js.advise(
             f"$JS.EVENT.ADVISORY.STREAM.RESTORE_CREATE.{self._name}",
@@ -243,7 +242,7 @@ class Restore:
                 if staged <= 0:
                     self._settle()
                     if self._entry.config.storage == "file" and not self._js.host.staging_room():
-                        return _JOB_WAITS
+                        return JOB_WAITS
                     staged = STAGE_STEP
                 event = next(self._events, None)
                 if event is None:
@@ -256,7 +255,7 @@ class Restore:
             self.fail("no memory for the stream's messages")
         finally:
             self._settle()
-        return _JOB_PRESSES
+        return JOB_PRESSES
 
     def _next_chunk(self) -> bool:
         if not self._queue:
@@ -283,12 +282,12 @@ class Restore:
         if self._end_reply and self._cleared:
             self._finish()
             return None
-        return None if self._stalled() else _JOB_WAITS
+        return None if self._stalled() else JOB_WAITS
 
     def _run_dry(self) -> int | None:
         """All chunks so far are staged."""
         if not self._end_reply:
-            return None if self._stalled() else _JOB_WAITS
+            return None if self._stalled() else JOB_WAITS
         if not self._size:
             raise ArchiveError("EOF")  # nats-server's word
         self._reader.finish()
@@ -323,7 +322,7 @@ class Restore:
                 raise ArchiveError(f"{refusal}: expected sequence does not match store")
             return len(event.subject) + len(event.headers) + len(event.payload) + 64
         if isinstance(event, ArchiveRemoved):
-            stream.stage_frame(_FRAME_DELETE, _RUN.pack(event.sequence, 1))
+            stream.stage_frame(codec.DELETE, _RUN.pack(event.sequence, 1))
             return 128
         if isinstance(event, ArchiveState | ArchiveRange):
             self._first, self._last = event.first_seq, event.last_seq
@@ -372,7 +371,7 @@ class Restore:
         if last:
             stream.begin_sequence(last + 1)
             body = _CHECKPOINT_BODY.pack(self._first, last, 0)
-            stream.stage_frame(_FRAME_CHECKPOINT, body, host.call_number(self._durable))
+            stream.stage_frame(codec.CHECKPOINT, body, host.call_number(self._durable))
         else:
             stream.stage_call(host.call_number(self._durable))
         host.stage_done(self._hosted)
@@ -396,7 +395,7 @@ class Restore:
         if entry.config.storage == "memory":
             marked(0)
         else:
-            _lane(self._js, _LANE_METADATA, entry, orjson.dumps(stored_body(entry)), marked)
+            _lane(self._js, LANE_METADATA, entry, orjson.dumps(stored_body(entry)), marked)
 
     def _go_live(self) -> None:
         """Messages and requests from now on; everybody hears of it, then the client."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shardbroker.shm.append_lane import LANE_METADATA, STATUS_ERRNO
+
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
-_LANE_METADATA = 3
-_STATUS_ERRNO = 1000  # shm/append_lane.pxd
 #: After a failure, before the next attempt.
 _AGAIN_NS = 100_000_000
 
@@ -41,7 +41,7 @@ class SequenceReserve:
             return True
         is_allowed = stream.last_sequence <= stream.reserved
         if not is_allowed and self._errno:
-            self._js.host.fail(entry.hosted, _STATUS_ERRNO + self._errno)  # whoever waits for it hears of it
+            self._js.host.fail(entry.hosted, STATUS_ERRNO + self._errno)  # whoever waits for it hears of it
         return is_allowed
 
     def _ask(self, wanted: int) -> bool:
@@ -51,7 +51,7 @@ class SequenceReserve:
             return False
         body = orjson.dumps({**stored_body(entry), "reserved": wanted})
         if not host.lane_record(
-            _LANE_METADATA, entry.log_id, entry.row, body, lambda errno: self._written(wanted, errno),
+            LANE_METADATA, entry.log_id, entry.row, body, lambda errno: self._written(wanted, errno),
             term=self._js.term,
         ):  # fmt: skip
             return False

@@ -26,14 +26,13 @@ from shardbroker.jetstream.api_requests import SnapshotRequest
 from shardbroker.jetstream.archive import ArchiveWriter
 from shardbroker.jetstream.archive_events import ArchiveState
 from shardbroker.jetstream.go_time import format_time
+from shardbroker.workers.hosted import JOB_PRESSES, JOB_WAITS, SERVICE_CALL
 from shardbroker.workers.stream_views import state_of
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
     from shardbroker.workers.stream_opening import StreamEntry
 
-_SERVICE_CALL = 4
-_JOB_WAITS, _JOB_PRESSES = 1, 2  # what StreamHost.run_later understands; None: done
 SLICE_NS = 1_000_000  # of one turn: others' messages wait no longer than that
 INTEREST_WAIT_S = 2.0  # nats-server's
 FLOW_WAIT_S = 5.0  # nats-server's
@@ -90,7 +89,7 @@ class Check:
                 self._bad += 1
             self._next += 1
         if self._next <= self._last and not self._hosted.stream.closing:
-            return _JOB_PRESSES
+            return JOB_PRESSES
         self._request.later(self._finish)()
         return None
 
@@ -139,7 +138,7 @@ class Snapshot:
         self._prefix = f"$JS.SNAPSHOT.ACK.{self._name}.{new_event_id()}"
         self._target = js.host.new_call_target(account, self._acknowledged)
         self._number = js.host.subscribe(
-            None, _SERVICE_CALL, f"{self._prefix}.*.*".encode(), account, self._target
+            None, SERVICE_CALL, f"{self._prefix}.*.*".encode(), account, self._target
         )
         self._request.answer(
             api_types.answer("STREAM.SNAPSHOT", {"config": self._config, "state": self._state})
@@ -166,11 +165,11 @@ class Snapshot:
     def _run(self) -> int | None:
         """One slice."""
         if time.monotonic() - self._answered_at < START_AFTER_S:
-            return _JOB_WAITS
+            return JOB_WAITS
         if not self._heard:
             if not self._js.host.has_interest(self._request.account, self._deliver):
                 if time.monotonic() - self._moved_at < INTEREST_WAIT_S:
-                    return _JOB_WAITS
+                    return JOB_WAITS
                 return self._end(_NO_INTEREST)
             self._heard = True
             self._moved_at = time.monotonic()
@@ -192,7 +191,7 @@ class Snapshot:
                     self._js.log.error(f"JetStream: snapshot of stream {self._name}: {error}")
                     text = str(error).replace("\r", " ").replace("\n", " ")
                     return self._end(f"NATS/1.0 500 {text}\r\n\r\n".encode())
-        return _JOB_PRESSES
+        return JOB_PRESSES
 
     def _fits(self, chunk: bytes) -> bool:
         return not self._in_flight or self._in_flight_size + len(chunk) <= self._window_size
@@ -203,7 +202,7 @@ class Snapshot:
             return self._end(_NO_INTEREST)
         if time.monotonic() - self._moved_at > FLOW_WAIT_S:
             return self._end(_NO_FLOW)
-        return _JOB_WAITS
+        return JOB_WAITS
 
     def _read(self) -> None:
         """Encode the next message, or the end."""

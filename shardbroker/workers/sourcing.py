@@ -16,8 +16,9 @@ import orjson
 
 from shardbroker.errors import StorageError
 from shardbroker.jetstream.stream_origin import Origin, index_of, read_origin
+from shardbroker.storage import codec
 from shardbroker.workers.follower import SEARCHING, Follower
-from shardbroker.workers.stream_feed import JOB_DONE, JOB_PRESSES
+from shardbroker.workers.hosted import JOB_DONE, JOB_PRESSES
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 #: Notes of this kind are ours (FRAME_NOTE).
 NOTE_SOURCES = 1
-_FRAME_NOTE = 9
 _NOTE_HEAD = struct.Struct("<II")
 #: With more sources than that a note is large, and written once a second only.
 SOURCES_PER_NOTE = 16
@@ -147,7 +147,7 @@ class Sourcing:
             for one in self._places.values()
         ]
         body = orjson.dumps({"up_to": self._noted_up_to, "places": places})
-        hosted.stream.stage_frame(_FRAME_NOTE, _NOTE_HEAD.pack(NOTE_SOURCES, len(body)) + body)
+        hosted.stream.stage_frame(codec.NOTE, _NOTE_HEAD.pack(NOTE_SOURCES, len(body)) + body)
         self._js.host.stage_done(hosted)
         self._has_moved = False
         self._noted_segment = hosted.stream.log.segment

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import orjson
 
 from shardbroker.jetstream import api_errors, api_requests, api_types, js_limits
+from shardbroker.shm.append_lane import LANE_CREATE, LANE_METADATA, LANE_REMOVE
+from shardbroker.storage import codec
 from shardbroker.workers.stream_opening import StreamEntry
 from shardbroker.workers.stream_views import info_of
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
 
-_LANE_CREATE, _LANE_METADATA, _LANE_REMOVE = 2, 3, 4
-_FRAME_PURGE, _FRAME_CHECKPOINT = 3, 4
 _PURGE_BODY = struct.Struct("<QQIIQ")
 _CHECKPOINT_BODY = struct.Struct("<QQQ")
 _LIMITS = ("max_msgs", "max_bytes", "max_msgs_per_subject", "max_age")
@@ -56,7 +56,7 @@ def make_stream(request: "Request", entry: StreamEntry, stored: bytes, fds: list
     if entry.config.storage == "memory":
         done(0)
     elif not js.host.lane_record(
-        _LANE_CREATE, entry.log_id, entry.row, stored, request.later(done), term=js.term
+        LANE_CREATE, entry.log_id, entry.row, stored, request.later(done), term=js.term
     ):
         js.ask("dropped", {"log_id": entry.log_id}, lambda *_: None)
         raise api_errors.INSUFFICIENT_RESOURCES.fresh()
@@ -133,7 +133,7 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
         if config.storage == "memory":
             written(0)
         elif js.host.lane_record(
-            _LANE_METADATA, entry.log_id, entry.row, reserve.in_change(body["stored"].encode()),
+            LANE_METADATA, entry.log_id, entry.row, reserve.in_change(body["stored"].encode()),
             request.later(written), term=js.term,
         ):  # fmt: skip
             reserve.is_blocked = True
@@ -152,7 +152,7 @@ def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
 def stage_purge(js, entry: StreamEntry) -> None:
     """Remove all messages, with the next commit."""
     bound = entry.hosted.stream.last_sequence + 1
-    entry.hosted.stream.stage_frame(_FRAME_PURGE, _PURGE_BODY.pack(bound, 0, 0, 0, 0))
+    entry.hosted.stream.stage_frame(codec.PURGE, _PURGE_BODY.pack(bound, 0, 0, 0, 0))
     js.host.stage_done(entry.hosted)
 
 
@@ -169,7 +169,7 @@ def _stage_checkpoint(js, entry: StreamEntry, done) -> None:
                 runs += (sequence, 1)
         first, last = state.messages.first, state.messages.last
         body = _CHECKPOINT_BODY.pack(first, last, len(runs) // 2) + struct.pack(f"<{len(runs)}Q", *runs)
-        entry.hosted.stream.stage_frame(_FRAME_CHECKPOINT, body, js.host.call_number(done))
+        entry.hosted.stream.stage_frame(codec.CHECKPOINT, body, js.host.call_number(done))
         js.host.stage_done(entry.hosted)
 
     js.host.when_applied(entry.hosted, stage)
@@ -207,7 +207,7 @@ def delete(request: "Request") -> None:
         if entry.config.storage == "memory":
             removed(0)
         elif not js.host.lane_record(
-            _LANE_REMOVE, entry.log_id, entry.row, b"", request.later(removed), term=js.term
+            LANE_REMOVE, entry.log_id, entry.row, b"", request.later(removed), term=js.term
         ):
             raise api_errors.INSUFFICIENT_RESOURCES.fresh()
 
@@ -259,11 +259,11 @@ def purge(request: "Request") -> None:
             raise api_errors.STREAM_PURGE_FAILED(err=os.strerror(errno).lower())
         request.answer(api_types.success("STREAM.PURGE", purged=stream.state.purged))
 
-    stream.stage_frame(_FRAME_PURGE, body, js.host.call_number(request.later(purged)))
+    stream.stage_frame(codec.PURGE, body, js.host.call_number(request.later(purged)))
     if wish.seq > bound and not filter_bytes:
         # The stream goes on at a sequence that it has not reached yet.
         stream.begin_sequence(wish.seq)
-        stream.stage_frame(_FRAME_CHECKPOINT, _CHECKPOINT_BODY.pack(0, wish.seq - 1, 0))
+        stream.stage_frame(codec.CHECKPOINT, _CHECKPOINT_BODY.pack(0, wish.seq - 1, 0))
     js.host.stage_done(entry.hosted)
 
 

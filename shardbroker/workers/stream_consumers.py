@@ -17,14 +17,13 @@ from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.consumer_index import ConsumerIndex
 from shardbroker.jetstream.consumer_recovery import NOTE_CONFIG, NOTE_GONE, NOTE_SNAPSHOT, note, part
 from shardbroker.jetstream.go_time import parse_time
+from shardbroker.storage import codec
+from shardbroker.workers.hosted import JOB_PRESSES
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
     from shardbroker.workers.stream_opening import StreamEntry
 
-_FRAME_NOTE = 9
-#: What run_later() is told (workers/hosted.pxd).
-_JOB_PRESSES = 2
 #: Messages of an interest or workqueue stream that are looked at in one go, after a consumer has gone.
 _SWEEP_SLICE = 20_000
 
@@ -70,7 +69,7 @@ class StreamConsumers:
             if one.is_gone:
                 done(1)
             elif not consumer.count_on():
-                return _JOB_PRESSES
+                return JOB_PRESSES
             elif one.is_lazy:
                 one.wants_snapshot = True
                 stored(0)
@@ -78,7 +77,7 @@ class StreamConsumers:
                 self.keep(one, stored)
             return 0
 
-        if count() == _JOB_PRESSES:
+        if count() == JOB_PRESSES:
             host.run_later(count)
         return one
 
@@ -187,9 +186,9 @@ class StreamConsumers:
             if done is not None and not one.is_memory:
                 done(errno)
 
-        stream.stage_frame(_FRAME_NOTE, note(NOTE_CONFIG, orjson.dumps(body)))
+        stream.stage_frame(codec.NOTE, note(NOTE_CONFIG, orjson.dumps(body)))
         snapshot = part(one.name.encode(), consumer_notes.snapshot(one.consumer))
-        stream.stage_frame(_FRAME_NOTE, note(NOTE_SNAPSHOT, snapshot), self._js.host.call_number(stored))
+        stream.stage_frame(codec.NOTE, note(NOTE_SNAPSHOT, snapshot), self._js.host.call_number(stored))
         one.wants_snapshot = False
         one.delta_size = 0
         self._js.host.stage_done(hosted)
@@ -208,7 +207,7 @@ class StreamConsumers:
             done(0)
             return
         call = self._js.host.call_number(done)
-        hosted.stream.stage_frame(_FRAME_NOTE, note(NOTE_GONE, name.encode()), call)
+        hosted.stream.stage_frame(codec.NOTE, note(NOTE_GONE, name.encode()), call)
         self._js.host.stage_done(hosted)
 
     def end_all(self) -> None:
@@ -243,6 +242,6 @@ class StreamConsumers:
                 return 0
             found, place = consumers.sweep(place, _SWEEP_SLICE, gone, taken)
             self._js.consumers.remove(hosted, found)
-            return _JOB_PRESSES if place else 0
+            return JOB_PRESSES if place else 0
 
         self._js.host.run_later(step)

@@ -25,6 +25,7 @@ import orjson
 from shardbroker.errors import ColdRead, StorageError
 from shardbroker.jetstream import api_errors
 from shardbroker.jetstream.stream_origin import short_hash
+from shardbroker.workers.hosted import JOB_DONE, JOB_PRESSES, JOB_SOON, SERVICE_CALL
 
 if TYPE_CHECKING:
     from shardbroker.workers.follower import Follower
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 #: No client is ever in it: accounts are numbered from 0 on.
 CONTROL_ACCOUNT = 0xFFFFFFFF
-SERVICE_CALL = 4
 #: Of one job in one turn: other work of the worker waits meanwhile.
 SLICE_NS = 1_000_000
 HEARTBEAT_NS = 1_000_000_000
@@ -42,12 +42,8 @@ HEARTBEAT_NS = 1_000_000_000
 SILENCE_MAX_NS = 30_000_000_000
 #: Messages between two looks at the clock.
 _MESSAGES_PER_LOOK = 16
-#: Milliseconds, at least, before a message that is not in memory is waited for.
-COLD_TRIES_MAX = 200
 #: Messages that are compared with a wildcard in one go: half a millisecond.
 _MESSAGES_PER_SEARCH = 10_000
-#: What a job of the host gives (hosted.pxd).
-JOB_DONE, JOB_PRESSES, JOB_SOON = 0, 2, 3
 
 
 def control_subject(worker: int) -> bytes:
@@ -155,7 +151,6 @@ class StreamFeeds:
         self._js = js
         self._entry = entry
         self._is_waiting = False  # for its turn
-        self._cold_tries = 0  # slices in a row that met a message that is not in memory
 
     def call(self) -> None:
         """There may be something to send."""
@@ -172,14 +167,13 @@ class StreamFeeds:
             return JOB_DONE
         deadline_ns = time.monotonic_ns() + SLICE_NS
         wishes = set()
-        # No other stream waits for the disk because of a follower, as long as it does read.
-        hosted.reader.patient = self._cold_tries > COLD_TRIES_MAX
+        # No other stream waits for the disk because of a follower.
+        hosted.reader.patient = False
         try:
             for feed in self.feeds:
                 wishes.add(feed.run(self._js, deadline_ns))
         finally:
             hosted.reader.patient = True
-        self._cold_tries = self._cold_tries + 1 if JOB_SOON in wishes else 0
         for wish in (JOB_PRESSES, JOB_SOON):
             if wish in wishes:
                 self.feeds.append(self.feeds.pop(0))  # another one is first in the next turn
