@@ -13,12 +13,12 @@ from shardbroker.jetstream.go_time import format_time
 from shardbroker.jetstream.header_block import get as header
 from shardbroker.jetstream.js_limits import JetStreamLimits, list_page_size
 from shardbroker.workers import consumer_views
+from shardbroker.workers.random_names import random_name
 
 if TYPE_CHECKING:
     from shardbroker.workers.stream_api import Request
     from shardbroker.workers.stream_consumers import StreamConsumers
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FRESH_NAME_SIZE = 8
 
 
@@ -83,7 +83,7 @@ def _text(value: bytes | None) -> str:
 
 def _fresh_name(consumers: "StreamConsumers") -> str:
     while True:
-        name = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(_FRESH_NAME_SIZE))
+        name = random_name(_FRESH_NAME_SIZE)
         if name not in consumers.by_name:
             return name
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shardbroker.jetstream import consumer_statuses, consumer_types
 from shardbroker.jetstream.consumer import EVENT_GONE, EVENT_LOST, EVENT_MAX_DELIVERIES
+from shardbroker.workers.random_names import new_event_id
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -32,8 +33,6 @@ class ConsumerKeeper:
 
     def new_pin(self) -> bytes:
         """The id of a pinned client."""
-        from shardbroker.workers.jetstream import new_event_id
-
         return new_event_id().encode()
 
     def tell(self, events: list[tuple]) -> None:

@@ -24,6 +24,7 @@ from shardbroker.jetstream.dead_entries import DeadEntry, is_dead, next_dead, se
 from shardbroker.jetstream.dead_letter_checks import comes_back
 from shardbroker.jetstream.dead_letters import Origin, letter_block
 from shardbroker.workers.hosted import SERVICE_CALL
+from shardbroker.workers.random_names import new_event_id
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -121,8 +122,6 @@ class DeadLetters:
         """Where answers come in: not those to the worker's predecessor, whose numbers are the same."""
         inbox = self._inboxes.get(account)
         if inbox is None:
-            from shardbroker.workers.jetstream import new_event_id
-
             inbox = self._inboxes[account] = b"$JS.DL.%b." % new_event_id().encode()
             target = self.js.host.new_call_target(account, self._answered)
             self.js.host.subscribe(None, SERVICE_CALL, inbox + b"*", account, target)

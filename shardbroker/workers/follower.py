@@ -12,7 +12,6 @@ disk. So a process may die at any moment, on either side, and nothing is lost or
 Credit is given for what is stored, not for what has come: a disk that falls behind slows the feed down.
 """
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from shardbroker.jetstream.stream_origin import Origin, name_parts, with_origin,
 from shardbroker.storage import codec
 from shardbroker.subjects.transform import Transform
 from shardbroker.workers.hosted import SERVICE_CALL
+from shardbroker.workers.random_names import random_name
 
 if TYPE_CHECKING:
     from shardbroker.workers.jetstream import JetStream
@@ -47,7 +47,6 @@ FIRST_ASK_NS = 10_000_000
 BACK_OFF_MIN_NS, BACK_OFF_MAX_NS = 1_000_000_000, 30_000_000_000
 #: The owner of a stream has just died, or the feed was lost: soon it is there again.
 SOON_NS = 100_000_000
-_ID_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Follower:
@@ -160,7 +159,7 @@ class Follower:
             self._refused(api_errors.CONSUMER_NOT_FOUND.fresh())
             return
         start, time_ns = self._start()
-        self._id = new_id()
+        self._id = random_name(8)
         self._id_bytes = self._id.encode()
         self._deliver = (b"$JS.M." if self.is_mirror else b"$JS.S.") + self._id_bytes
         self._received = self._settled = self._settled_size = 0
@@ -375,11 +374,6 @@ class Follower:
             self._warned = text
             kind = "mirror" if self.is_mirror else "source"
             self._js.log.warn(f"JetStream: stream {self._entry.name}: {kind} {self.source.name}: {text}")
-
-
-def new_id() -> str:
-    """Eight letters and digits that nobody guesses."""
-    return "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in os.urandom(8))
 
 
 def checkpoint_body(last: int) -> bytes:

@@ -33,6 +33,7 @@ from shardbroker.workers.dead_letters import DeadLetters
 from shardbroker.workers.flow_infos import FlowInfos
 from shardbroker.workers.hosted import SERVICE_API, SERVICE_DIRECT, SERVICE_STREAM
 from shardbroker.workers.log_cleaning import LogCleaning
+from shardbroker.workers.random_names import new_event_id
 from shardbroker.workers.restores import remove_abandoned
 from shardbroker.workers.stream_api import StreamApi
 from shardbroker.workers.stream_extras import attach_extras
@@ -393,19 +394,6 @@ def api_error_of(body: dict) -> ApiError | None:
     """The error in an answer of the catalog."""
     error = body.get("error")
     return None if error is None else ApiError(*error)
-
-
-_EVENT_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def new_event_id() -> str:
-    """22 characters, as nats-server's nuid."""
-    number = int.from_bytes(os.urandom(17), "little")
-    letters = []
-    for _ in range(22):
-        number, letter = divmod(number, 62)
-        letters.append(_EVENT_ALPHABET[letter])
-    return "".join(letters)
 
 
 def _map_for_reading(fd: int, size: int):

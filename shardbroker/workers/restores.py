@@ -43,6 +43,7 @@ from shardbroker.jetstream.go_time import format_time
 from shardbroker.shm.append_lane import LANE_CREATE, LANE_METADATA, LANE_REMOVE
 from shardbroker.storage import codec
 from shardbroker.workers.hosted import JOB_PRESSES, JOB_WAITS, SERVICE_CALL
+from shardbroker.workers.random_names import new_event_id
 from shardbroker.workers.sequence_reserve import stored_body
 from shardbroker.workers.stream_extras import attach_extras
 from shardbroker.workers.stream_opening import StreamEntry, open_new
@@ -186,8 +187,6 @@ class Restore:
 
     def begin(self) -> None:
         """Tell the client where to send the chunks."""
-        from shardbroker.workers.jetstream import new_event_id
-
         js, account = self._js, self._request.account
         deliver = f"$JS.SNAPSHOT.RESTORE.{self._name}.{new_event_id()}"
         self._heard_at = time.monotonic()

@@ -27,6 +27,7 @@ from shardbroker.jetstream.archive import ArchiveWriter
 from shardbroker.jetstream.archive_events import ArchiveState
 from shardbroker.jetstream.go_time import format_time
 from shardbroker.workers.hosted import JOB_PRESSES, JOB_WAITS, SERVICE_CALL
+from shardbroker.workers.random_names import new_event_id
 from shardbroker.workers.stream_views import state_of
 
 if TYPE_CHECKING:
@@ -132,8 +133,6 @@ class Snapshot:
 
     def begin(self) -> None:
         """Answer, then send."""
-        from shardbroker.workers.jetstream import new_event_id
-
         js, account = self._js, self._request.account
         self._prefix = f"$JS.SNAPSHOT.ACK.{self._name}.{new_event_id()}"
         self._target = js.host.new_call_target(account, self._acknowledged)
