@@ -6,6 +6,7 @@ the broker starts through the same program and needs neither.
 
 import argparse
 import os
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from shardbroker.errors import ShardbrokerError
@@ -58,6 +59,18 @@ async def connect(server: str) -> tuple[Any, list[Exception]]:
             "Give its address with -s or NATS_URL"
         ) from None
     return client, causes
+
+
+async def together(tasks: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run them side by side; the first problem ends all, and is raised as if it were the only one."""
+    import asyncio
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task)
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
 
 
 def reason_of(error: Exception) -> str:

@@ -17,8 +17,9 @@ from shardbroker.cli.dlq_ls import DEFAULT_LAST, ls
 from shardbroker.cli.dlq_redrive import Wish, redrive
 from shardbroker.cli.dlq_show import DEFAULT_BYTES, show
 from shardbroker.cli.stream_client import StreamClient
+from shardbroker.decimals import unsigned
 
-_SEQUENCE_MAX = 2**64 - 1
+_NUMBER_MAX = 2**64 - 1
 
 
 def dlq(arguments: list[str]) -> int:
@@ -89,12 +90,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _sequence(text: str) -> int:
     """A number of a message."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _SEQUENCE_MAX:
+    sequence = unsigned(text, _NUMBER_MAX)
+    if not sequence:
         raise argparse.ArgumentTypeError(f"{text!r} is no sequence: give a number from 1 on")
-    return int(text)
+    return sequence
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    count = unsigned(text, _NUMBER_MAX)
+    if count is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return int(text)
+    return count

@@ -1,11 +1,11 @@
 """``shardbroker dlq ls``: dead letters by where they come from, and the last of them."""
 
-import asyncio
 import heapq
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+from shardbroker.cli.broker_client import together
 from shardbroker.cli.progress import Progress
 from shardbroker.cli.stream_client import StoredMessage, StreamClient
 from shardbroker.cli.tables import print_table
@@ -56,11 +56,7 @@ async def ls(client: StreamClient, stream: str, last_count: int, *, as_json: boo
             bar.show(done)
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for start in range(first, last + 1, share) if state["messages"] else ():
-                group.create_task(read(start))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
+        await together(read(start) for start in range(first, last + 1, share) if state["messages"])
     finally:
         bar.clear()
     (_tell_json if as_json else _tell)(stream, found)

@@ -5,13 +5,13 @@ letter; sent again it has the same Nats-Msg-Id, so that the stream which has it 
 sent in their order, some at the same time: one after the other each would wait for two syncs of a disk.
 """
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from shardbroker.cli.broker_client import ClientProblem
+from shardbroker.cli.broker_client import ClientProblem, together
 from shardbroker.cli.progress import Progress
 from shardbroker.cli.stream_client import Refusal, StoredMessage, StreamClient
 from shardbroker.cli.tables import visible
@@ -70,6 +70,7 @@ async def redrive(client: StreamClient, stream: str, wish: Wish) -> int:
     total = len(wish.sequences) if wish.sequences is not None else state["messages"]
     bar = Progress(total, "messages looked at")
     done = 0
+    send = partial(_send, client, stream, info["created"], wish, report, bar)
     batch: list[StoredMessage] = []
     try:
         async for message in _letters(client, stream, wish, state["last_seq"], report):
@@ -79,10 +80,10 @@ async def redrive(client: StreamClient, stream: str, wish: Wish) -> int:
             elif wish.means(message):
                 batch.append(message)
             if len(batch) >= _WINDOW:
-                await _send_all(client, stream, info["created"], batch, wish, report, bar)
+                await together(map(send, batch))
                 batch = []
             bar.show(done)
-        await _send_all(client, stream, info["created"], batch, wish, report, bar)
+        await together(map(send, batch))
     finally:
         bar.clear()
         _tell(stream, wish, report)
@@ -105,31 +106,14 @@ async def _letters(
             yield message
 
 
-async def _send_all(
-    client: StreamClient,
-    stream: str,
-    created: str,
-    batch: list[StoredMessage],
-    wish: Wish,
-    report: Report,
-    bar: Progress,
-) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for message in batch:
-                group.create_task(_send(client, stream, created, message, wish, report, bar))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
-
-
 async def _send(
     client: StreamClient,
     stream: str,
     created: str,
-    message: StoredMessage,
     wish: Wish,
     report: Report,
     bar: Progress,
+    message: StoredMessage,
 ) -> None:
     subject = wish.to or message.header(names.SUBJECT)
     if wish.dry_run:

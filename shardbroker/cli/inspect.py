@@ -12,22 +12,21 @@ import fcntl
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
+from shardbroker.cli.progress import Progress
+from shardbroker.cli.tables import print_table, visible
 from shardbroker.storage import layout, metadata
 from shardbroker.storage.collecting_sink import CountingSink
 from shardbroker.storage.disk import Disk
 from shardbroker.storage.log_scan import LogScan
 from shardbroker.storage.watermark import read_watermark
 
-#: Seconds before a progress bar appears: what is done by then needs none.
-_BAR_AFTER_S = 1.0
-_BAR_EVERY_S = 0.1
-_BAR_WIDTH = 40
 #: Lost ranges and notes of one log in the table; --json has all.
 _LINES_MAX = 20
+#: Characters of a name in the table: none is cut, and what is no name does not fill the screen.
+_NAME_MAX = 255
 
 
 @dataclass
@@ -71,7 +70,8 @@ def inspect(arguments: list[str]) -> int:
         return 2
     if in_use(path):
         print("a broker is running on this store: the ends of its logs are moving", file=sys.stderr)
-    bar = Bar(sum(size_of(directory) for _log_id, directory in logs))
+    bar = Progress(sum(size_of(directory) for _log_id, directory in logs) >> 20, "MiB read")
+    finished = 0
     reports = []
     for log_id, directory in logs:
         report, files = open_log(log_id, directory)
@@ -79,9 +79,13 @@ def inspect(arguments: list[str]) -> int:
             if os.path.lexists(os.path.join(path, layout.CUTS, layout.log_name(log_id))):
                 report.notes.append("not read: its end is being cut off, which the next start finishes")
                 files = []
-            scan_log(report, log_id, directory, files, options.verify, bar)
+            before = finished
+            scan_log(
+                report, log_id, directory, files, options.verify,
+                lambda done, before=before: bar.show(before + done >> 20),
+            )  # fmt: skip
             reports.append(report)
-        bar.finish_log(size_of(directory))
+        finished += size_of(directory)
     bar.clear()
     if options.log is not None and not reports:
         print(f"shardbroker inspect: there is no log {options.log}", file=sys.stderr)
@@ -173,10 +177,15 @@ def names_of(report: LogReport) -> set[str]:
 
 
 def scan_log(
-    report: LogReport, log_id: int, directory: str, files: list[tuple[int, str]], verify: bool, bar: "Bar"
+    report: LogReport,
+    log_id: int,
+    directory: str,
+    files: list[tuple[int, str]],
+    verify: bool,
+    progress: Callable[[int], None],
 ) -> None:
-    """Read the log, and put into the report what is in it."""
-    sink = CountingSink(bar.progress())
+    """Read the log, and put into the report what is in it. ``progress`` is called with the bytes read."""
+    sink = CountingSink(progress)
     durable = read_watermark(Disk(), directory)
     result = LogScan(log_id, files, durable, use_indexes=not verify, make_durable=False).run(sink)
     report.records = sink.records
@@ -186,39 +195,6 @@ def scan_log(
     report.notes += result.notes
     if report.lost and report.state == "good":
         report.state, report.reason = "lost", "messages that were acknowledged cannot be read"
-
-
-class Bar:
-    """Progress on stderr, if that is a terminal and it takes long enough to be worth it."""
-
-    def __init__(self, total: int):
-        self._total = max(total, 1)
-        self._finished = 0
-        self._start = self._last = time.monotonic()
-        self._shown = False
-        self._wanted = sys.stderr.isatty()
-
-    def progress(self) -> Callable[[int], None] | None:
-        """To be called with the bytes done of the present log; None: nobody looks."""
-        return self._show if self._wanted else None
-
-    def finish_log(self, size: int) -> None:
-        self._finished += size
-
-    def _show(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._start < _BAR_AFTER_S or now - self._last < _BAR_EVERY_S:
-            return
-        self._last, self._shown = now, True
-        part = min(1.0, (self._finished + done) / self._total)
-        filled = round(part * _BAR_WIDTH)
-        rate = (self._finished + done) / (now - self._start) / 1e6
-        text = f"\r[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {part:4.0%} {rate:.0f} MB/s "
-        print(text, end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._shown:
-            print("\r" + " " * (_BAR_WIDTH + 24) + "\r", end="", file=sys.stderr, flush=True)
 
 
 def tell_json(path: str, reports: list[LogReport]) -> None:
@@ -232,15 +208,13 @@ def tell_table(path: str, reports: list[LogReport]) -> None:
     heads = ("LOG", "ACCOUNT", "STREAM", "STATE", "SEGMENTS", "BYTES", "RECORDS", "FIRST", "LAST")
     rows = [
         (
-            report.log_id, visible(report.account), visible(report.stream), report.state,
+            report.log_id, report.account, report.stream, report.state,
             str(report.segments), str(report.size), str(report.records),
             str(report.first_sequence), str(report.last_sequence),
         )
         for report in reports
     ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for row in (heads, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(heads, rows, cell_max=_NAME_MAX)
     for report in reports:
         lines = [report.reason] if report.reason else []
         lines += [f"lost: {lost_text(*lost)}" for lost in report.lost]
@@ -253,11 +227,6 @@ def tell_table(path: str, reports: list[LogReport]) -> None:
             print(f"{report.log_id}: and {len(lines) - _LINES_MAX} more; --json has all")
     bad = sum(not report.is_good for report in reports)
     print(f"{len(reports)} logs, {bad} with damage" if bad else f"{len(reports)} logs, all good")
-
-
-def visible(text: str) -> str:
-    """Names come from clients: what moves a terminal's cursor is shown as text."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def lost_text(first: int, last: int, reason: str) -> str:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-#: Characters of one cell; longer ones are cut.
+#: Characters of one cell, if nothing else is asked for; longer ones are cut.
 _CELL_MAX = 60
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], cell_max: int = _CELL_MAX) -> None:
     """Columns as wide as they must be; those of numbers to the right."""
-    rows = [[_short(visible(cell)) for cell in row] for row in rows]
+    rows = [[_short(visible(cell), cell_max) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     rights = [all(cell.isdigit() for cell in column) for column in zip(*rows, strict=True)]
     for row in (heads, *rows):
@@ -26,5 +26,5 @@ def visible(text: str, kept: str = "") -> str:
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _CELL_MAX else text[: _CELL_MAX - 3] + "..."
+def _short(text: str, cell_max: int) -> str:
+    return text if len(text) <= cell_max else text[: cell_max - 3] + "..."
