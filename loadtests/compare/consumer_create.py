@@ -20,6 +20,7 @@ from loadtests.compare.roles import fork, run_roles
 from loadtests.compare.stream_api import StreamApi, create_streams, open_publisher
 from loadtests.compare.stream_fill import fill
 from loadtests.compare.stream_publish import window_default
+from loadtests.compare.timetable import ping_all
 from loadtests.compare.windowed import Answers, Ring, puback_bad, pubacks, pump
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer
@@ -162,16 +163,7 @@ def _create_filtered(gate, server: RunningServer, chosen: list[Filter], ended) -
 def _ping(gate, port: int, ended) -> dict:
     """Open loop: the time of a ping runs from its place in the timetable."""
     crowd = [wire.connect(port, "pinger") for _ in range(pinger_connections)]
-    times = []
     gate()
-    due = time.monotonic()
-    while not ended.value:
-        for connection in crowd:
-            early_s = due - time.monotonic()
-            if early_s > 0:
-                time.sleep(early_s)
-            wire.flush(connection)
-            times.append((time.monotonic() - due, 1))
-            due += ping_interval_s
+    times = ping_all(crowd, ping_interval_s, lambda: not ended.value)
     (p99,) = ratios.weighted_percentiles(times, [0.99])
     return {"ping_p99_us": p99 * 1e6}

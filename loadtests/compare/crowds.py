@@ -14,6 +14,7 @@ import time
 from loadtests.compare import ratios, wire
 from loadtests.compare.meter import CpuMeter, process_tree, pss_size
 from loadtests.compare.roles import fork, run_roles
+from loadtests.compare.timetable import ping_all
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer
 
@@ -221,16 +222,8 @@ ping_interval_s = 0.005
 def _storm_pinger(gate, port: int, ended) -> dict:
     """Open loop: the time of a ping runs from its place in the timetable."""
     connection = wire.connect(port, "pinger")
-    times: list[tuple[float, int]] = []
     gate()
-    due = time.monotonic()
-    while ended.value < opener_count:
-        early_s = due - time.monotonic()
-        if early_s > 0:
-            time.sleep(early_s)
-        wire.flush(connection)
-        times.append((time.monotonic() - due, 1))
-        due += ping_interval_s
+    times = ping_all([connection], ping_interval_s, lambda: ended.value < opener_count)
     p50, p99, largest = ratios.weighted_percentiles(times, [0.5, 0.99, 1.0])
     return {"p50_s": p50, "p99_s": p99, "max_s": largest}
 

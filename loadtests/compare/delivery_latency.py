@@ -7,7 +7,7 @@ messages, and each message is acknowledged.
 """
 
 import contextlib
-import ctypes
+import itertools
 import time
 
 from loadtests.compare import wire
@@ -22,9 +22,10 @@ from loadtests.compare.consuming import (
     stream,
 )
 from loadtests.compare.deliveries import Deliveries, Reader
-from loadtests.compare.latency import match_logs, percentiles_us, tick_s, timer_slack_option
+from loadtests.compare.latency import match_logs, percentiles_us, tick_s
 from loadtests.compare.roles import run_roles
 from loadtests.compare.stream_api import StreamApi, create_streams, open_publisher
+from loadtests.compare.timetable import Timetable
 from loadtests.compare.windowed import pubacks
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer
@@ -65,16 +66,10 @@ def _publish_timetable(gate, port: int, count: int) -> dict:
     answers, answered = pubacks(), 0
     buffer = bytearray(wire.read_size)
     view = memoryview(buffer)
-    ctypes.CDLL(None).prctl(timer_slack_option, 1, 0, 0, 0)
-    late_s_max = 0.0
+    timetable = Timetable(tick_s)
     gate()
     start = time.monotonic() + tick_s
-    for number in range(count):
-        due = start + number * tick_s
-        early_s = due - time.monotonic()
-        if early_s > 0:
-            time.sleep(early_s)
-        late_s_max = max(late_s_max, time.monotonic() - due)
+    for number, _ in enumerate(itertools.islice(timetable.places(start), count)):
         connection.sendall(record)
         if number % 16 == 0:
             connection.setblocking(False)
@@ -86,7 +81,7 @@ def _publish_timetable(gate, port: int, count: int) -> dict:
         if not size:
             raise LoadError(f"closed after {answered} of {count} answers")
         answered += answers(bytes(view[:size]))
-    return {"start": start, "late_s_max": late_s_max}
+    return {"start": start, "late_s_max": timetable.late_s_max}
 
 
 def _consume(gate, port: int, pull: bool, count: int) -> dict:

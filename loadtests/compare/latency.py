@@ -14,17 +14,18 @@ in flight it is a ping-pong of single messages; each send and answer are matched
 """
 
 import ctypes
+import itertools
 import time
 from collections.abc import Sequence
 
 from loadtests.compare import ratios, wire
 from loadtests.compare.roles import Role, fork, run_roles
+from loadtests.compare.timetable import Timetable
 from loadtests.compare.traffic import Traffic, measure, subject
 from loadtests.compare.wire import LoadError
 from loadtests.servers import RunningServer
 
 tick_s = 0.0005
-timer_slack_option = 29  # PR_SET_TIMERSLACK
 stop_poll_s = 0.1
 Log = list[tuple[int, float]]  # (messages so far, time in seconds), growing
 
@@ -71,20 +72,13 @@ def open_loop(
 def _publish_timetable(gate, port: int, traffic: Traffic, per_tick: int, tick_count: int) -> dict:
     connection = wire.connect(port, "publisher")
     burst = traffic.publish_ring() * per_tick
-    # Sleeping is precise to some microseconds only if the kernel may not gather our timer with others.
-    ctypes.CDLL(None).prctl(timer_slack_option, 1, 0, 0, 0)
-    late_s_max = 0.0
+    timetable = Timetable(tick_s)
     gate()
     start = time.monotonic() + tick_s
-    for tick in range(tick_count):
-        due = start + tick * tick_s
-        early_s = due - time.monotonic()
-        if early_s > 0:
-            time.sleep(early_s)
-        late_s_max = max(late_s_max, time.monotonic() - due)
+    for _ in itertools.islice(timetable.places(start), tick_count):
         connection.sendall(burst)
     wire.flush(connection)
-    return {"start": start, "late_s_max": late_s_max}
+    return {"start": start, "late_s_max": timetable.late_s_max}
 
 
 def _subscribe_logged(gate, port: int, traffic: Traffic, count: int) -> dict:

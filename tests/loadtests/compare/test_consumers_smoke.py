@@ -15,7 +15,7 @@ from loadtests.compare.run import spec_of
 from loadtests.compare.stream_api import StreamApi
 from loadtests.compare.stream_fill import fill
 from loadtests.compare.wire import LoadError
-from loadtests.servers import ServerError, ServerSpec, Store, nats_server_spec
+from loadtests.servers import ServerSpec, Store
 
 #: One of each kind of work.
 kinds = (
@@ -25,14 +25,6 @@ kinds = (
 smallest = ["--stored-messages", "1000", "--stored-subjects", "300"]
 smallest += ["--consumers", "5", "--consumer-messages", "50", "--keys", "100"]
 short = ["--quick", "--seconds", "0.01", "--no-plots", "--name", "smoke", *smallest]
-
-
-@pytest.fixture(name="nats_server")
-def fixture_nats_server():
-    try:
-        return nats_server_spec()
-    except ServerError as error:
-        pytest.skip(str(error))
 
 
 def test_each_kind_of_case_runs(nats_server, tmp_path, monkeypatch):

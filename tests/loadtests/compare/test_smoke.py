@@ -5,19 +5,12 @@ import json
 import pytest
 
 from loadtests.compare.__main__ import main
-from loadtests.servers import ServerError, ServerSpec, nats_server_spec
-
-
-@pytest.fixture(name="nats_server")
-def fixture_nats_server():
-    try:
-        return nats_server_spec().command[0]
-    except ServerError as error:
-        pytest.skip(str(error))
+from loadtests.servers import ServerError, ServerSpec
 
 
 def test_a_short_comparison(nats_server, tmp_path, capfd):
-    arguments = ["--server", f"ours={nats_server}", "--cases", "1to1_128,queue_4,request_1", "--pairs", "1"]
+    cases = ["--cases", "1to1_128,queue_4,request_1", "--pairs", "1"]
+    arguments = ["--server", f"ours={nats_server.command[0]}", *cases]
     assert (
         main([*arguments, "--seconds", "0.1", "--no-plots", "--out", str(tmp_path), "--name", "smoke"]) == 0
     )

@@ -10,7 +10,7 @@ from loadtests.compare.stream_api import StreamApi, create_streams
 from loadtests.compare.stream_fill import fill
 from loadtests.compare.stream_publish import Publishing, measure_publishing
 from loadtests.compare.wire import LoadError
-from loadtests.servers import ServerError, Store, nats_server_spec
+from loadtests.servers import Store
 
 #: One of each kind of work: all would take a minute.
 kinds = (
@@ -19,14 +19,6 @@ kinds = (
 smallest = ["--streams", "5", "--read-messages", "200", "--stored-messages", "500"]
 smallest += ["--stored-subjects", "500", "--empty-streams", "5", "--cold-messages", "200", "--stall-s", "0.2"]
 short = ["--quick", "--seconds", "0.01", "--no-plots", "--name", "smoke", *smallest]
-
-
-@pytest.fixture(name="nats_server")
-def fixture_nats_server():
-    try:
-        return nats_server_spec()
-    except ServerError as error:
-        pytest.skip(str(error))
 
 
 def measured(arguments, tmp_path):
