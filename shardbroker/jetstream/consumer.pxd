@@ -107,6 +107,7 @@ cdef class Consumer:
     cdef void undelivered(self, uint64_t sequence) noexcept
     # Whether next_delivery() may have something without a search (to wake up waiting pulls).
     cdef bint has_work(self, uint64_t now_ns) noexcept
+    cdef bint is_full(self) noexcept
 
     # --- acknowledgements; numbers as the reply subject has them. Wrong and old ones change nothing.
     cdef void ack(self, uint64_t sequence, uint64_t consumer_sequence, AckOutcome *out) noexcept

@@ -181,7 +181,7 @@ cdef class Consumer:
     @property
     def num_ack_pending(self):
         """Messages that were delivered and not acknowledged; dead letters do not count."""
-        return self.pending.count - self.pending.dead
+        return self.pending.expected()
 
     @property
     def num_dead(self):
@@ -253,7 +253,7 @@ cdef class Consumer:
         index = self.pending.find(sequence)
         if index != NO_ENTRY:
             self.events.append((
-                EVENT_GONE if self.pending.entries[index].place < IN_GRAVE else EVENT_LOST,
+                EVENT_LOST if self.pending.is_dead(index) else EVENT_GONE,
                 sequence,
                 self.pending.entries[index].consumer_sequence,
                 self.pending.entries[index].deliveries,
@@ -287,7 +287,7 @@ cdef class Consumer:
         cdef uint32_t index = NO_ENTRY
         if self.pending.count and self.policy != POLICY_NONE:
             index = self.pending.find(sequence)
-            if index != NO_ENTRY and self.pending.entries[index].place >= IN_GRAVE:
+            if index != NO_ENTRY and self.pending.is_dead(index):
                 return True  # whatever the filter says by now: it is on its way as a dead letter
         if not self.filter.matches(subject):
             return False
@@ -321,11 +321,7 @@ cdef class Consumer:
             self.position = max(self.position, self.state.messages.last + 1)
             self.standstill = AT_THE_END
             return False
-        if (
-            self.max_ack_pending
-            and self.policy != POLICY_NONE
-            and self.pending.count - self.pending.dead >= self.max_ack_pending
-        ):
+        if self.is_full():
             self.standstill = ACK_PENDING_FULL
             return False
         out.sequence = self.next_new()
@@ -420,7 +416,7 @@ cdef class Consumer:
 
     cdef void undelivered(self, uint64_t sequence) noexcept:
         cdef uint32_t index = self.pending.find(sequence)
-        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
+        if index == NO_ENTRY or self.pending.is_dead(index):
             return
         if self.pending.entries[index].deliveries > 1:
             self.pending.entries[index].deliveries -= 1
@@ -431,13 +427,14 @@ cdef class Consumer:
     cdef bint has_work(self, uint64_t now_ns) noexcept:
         if not self.is_counted or now_ns < self.paused_until_ns:
             return False
-        return self.pending.queued or (
-            self.num_pending
-            and not (
-                self.max_ack_pending
-                and self.policy != POLICY_NONE
-                and self.pending.count - self.pending.dead >= self.max_ack_pending
-            )
+        return self.pending.queued or (self.num_pending and not self.is_full())
+
+    cdef bint is_full(self) noexcept:
+        """Whether nothing new may go out before something is acknowledged."""
+        return (
+            self.max_ack_pending != 0
+            and self.policy != POLICY_NONE
+            and self.pending.expected() >= self.max_ack_pending
         )
 
     # --- acknowledgements -------------------------------------------------------------------------------
@@ -464,7 +461,7 @@ cdef class Consumer:
         index = self.pending.find(sequence)
         if index == NO_ENTRY:
             return
-        if self.pending.entries[index].place >= IN_GRAVE:
+        if self.pending.is_dead(index):
             out.dead = True  # too late
             return
         self.describe(index, out)
@@ -495,7 +492,7 @@ cdef class Consumer:
         index = self.pending.first
         while index != NO_ENTRY and self.pending.entries[index].sequence <= sequence:
             after = self.pending.entries[index].after
-            if self.pending.entries[index].place < IN_GRAVE:
+            if not self.pending.is_dead(index):
                 self.note_finished(self.pending.entries[index].sequence)
                 self.redelivered -= self.pending.entries[index].deliveries > 1
                 self.pending.remove(index)
@@ -529,7 +526,7 @@ cdef class Consumer:
         if consumer_sequence <= self.floor_consumer or consumer_sequence > self.next_consumer_sequence:
             return
         index = self.pending.find(sequence)
-        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
+        if index == NO_ENTRY or self.pending.is_dead(index):
             return
         entry = &self.pending.entries[index]
         self.describe(index, out)
@@ -546,7 +543,7 @@ cdef class Consumer:
         cdef PendingEntry *entry
         memset(out, 0, sizeof(AckOutcome))
         out.answer = sequence != 0
-        if index == NO_ENTRY or self.pending.entries[index].place >= IN_GRAVE:
+        if index == NO_ENTRY or self.pending.is_dead(index):
             return
         entry = &self.pending.entries[index]
         self.describe(index, out)
@@ -571,7 +568,7 @@ cdef class Consumer:
             return
         memset(out, 0, sizeof(AckOutcome))
         out.answer = out.dead = True
-        if self.pending.entries[index].place >= IN_GRAVE:
+        if self.pending.is_dead(index):
             return
         self.describe(index, out)
         self.bury(index, IN_GRAVE_BY_TERM, now_ns, reason, reason_size)

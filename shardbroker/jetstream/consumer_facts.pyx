@@ -8,14 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer cimport Consumer
 from shardbroker.jetstream.message_table cimport MessageEntry
-from shardbroker.jetstream.pending_table cimport (
-    IN_GRAVE,
-    IN_GRAVE_BY_TERM,
-    LANES,
-    NO_ENTRY,
-    PendingEntry,
-    PendingTable,
-)
+from shardbroker.jetstream.pending_table cimport LANES, NO_ENTRY, PendingEntry, PendingTable
 from shardbroker.jetstream.push_flow cimport PushFlow
 from shardbroker.jetstream.stream_state cimport SIZE_MASK, StreamState
 from shardbroker.jetstream.subject_table cimport SubjectEntry
@@ -92,7 +85,7 @@ cdef dict pending_facts(PendingTable pending):
     cdef uint32_t index = pending.first, looked = 0
     cdef PendingEntry *oldest = NULL
     while index != NO_ENTRY and looked < LOOK:
-        if pending.entries[index].place not in (IN_GRAVE, IN_GRAVE_BY_TERM):
+        if not pending.is_dead(index):
             oldest = &pending.entries[index]
             break
         index = pending.entries[index].after

@@ -7,13 +7,7 @@ others, so a letter that nobody takes holds up none. Dead letters are rare: here
 from libc.stdint cimport uint32_t, uint64_t
 
 from shardbroker.jetstream.consumer cimport Consumer
-from shardbroker.jetstream.pending_table cimport (
-    IN_GRAVE,
-    IN_GRAVE_BY_TERM,
-    NO_ENTRY,
-    PendingEntry,
-    PendingPlace,
-)
+from shardbroker.jetstream.pending_table cimport IN_GRAVE_BY_TERM, NO_ENTRY, PendingEntry, PendingPlace
 
 from typing import NamedTuple
 
@@ -51,7 +45,7 @@ def set_back(Consumer consumer not None, uint64_t sequence):
     """This one was tried: the others come first."""
     cdef uint32_t index = consumer.pending.find(sequence)
     cdef PendingEntry *entry
-    if index != NO_ENTRY and consumer.pending.entries[index].place >= IN_GRAVE:
+    if index != NO_ENTRY and consumer.pending.is_dead(index):
         entry = &consumer.pending.entries[index]
         consumer.pending.bury(index, <PendingPlace> entry.place, entry.deadline_ns)
 
@@ -59,13 +53,13 @@ def set_back(Consumer consumer not None, uint64_t sequence):
 def is_dead(Consumer consumer not None, uint64_t sequence):
     """Whether it is a dead letter that is not stored yet."""
     cdef uint32_t index = consumer.pending.find(sequence)
-    return index != NO_ENTRY and consumer.pending.entries[index].place >= IN_GRAVE
+    return index != NO_ENTRY and consumer.pending.is_dead(index)
 
 
 def finish_dead(Consumer consumer not None, uint64_t sequence):
     """It is stored elsewhere, and done with here. False: it is no dead letter any more."""
     cdef uint32_t index = consumer.pending.find(sequence)
-    if index == NO_ENTRY or consumer.pending.entries[index].place < IN_GRAVE:
+    if index == NO_ENTRY or not consumer.pending.is_dead(index):
         return False
     consumer.finish(index, True)
     return True

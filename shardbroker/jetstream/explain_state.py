@@ -3,7 +3,6 @@
 What these functions are, and what the severities mean: explain_facts.py.
 """
 
-from shardbroker.jetstream.config_metadata import DEAD_LETTER_KEY
 from shardbroker.jetstream.consumer_config import ConsumerConfig
 from shardbroker.jetstream.explain_facts import (
     BLOCKS,
@@ -200,7 +199,7 @@ def _exhausted(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -> Re
 
 
 def _dead_letters(config: ConsumerConfig, facts: ConsumerFacts, _now_ns: int) -> Reason | None:
-    subject = (config.metadata or {}).get(DEAD_LETTER_KEY, "")
+    subject = config.dead_letter_subject
     if not facts.dead or not subject:
         return None
     wait = "waits" if facts.dead == 1 else "wait"

@@ -60,6 +60,13 @@ cdef class PendingTable:
     cdef uint64_t next_deadline(self) noexcept  # 0: none waits
     cdef void clear(self) noexcept
 
+    # Entries of which an acknowledgement is expected.
+    cdef inline uint32_t expected(self) noexcept:
+        return self.count - self.dead
+
+    cdef inline bint is_dead(self, uint32_t index) noexcept:
+        return self.entries[index].place >= IN_GRAVE
+
     cdef uint32_t home(self, uint64_t sequence) noexcept
     cdef void leave(self, uint32_t index) noexcept
     cdef void append(self, uint32_t index, uint32_t list) noexcept

@@ -179,7 +179,7 @@ cdef class ConsumerPulls(ConsumerSends):
             size = self.write_ack_subject(one, &delivery, record)
             pull = one.pulls.take(
                 <int64_t> size, <int64_t> (delivery.pending + (delivery.deliveries == 1)),
-                one.consumer.pending.count - one.consumer.pending.dead, wall_ns,
+                one.consumer.pending.expected(), wall_ns,
             )
             if pull == NULL:
                 break
