@@ -17,6 +17,7 @@ from shardbroker.jetstream import api_errors
 from shardbroker.jetstream.config_checks import check_create, check_restore
 from shardbroker.jetstream.config_updates import check_update
 from shardbroker.jetstream.js_limits import JetStreamLimits
+from shardbroker.jetstream.stored_stream import stored_stream
 from shardbroker.jetstream.stream_config import StreamConfig
 from shardbroker.jetstream.subject_trie import SubjectTrie
 
@@ -47,14 +48,7 @@ class Entry:
 
     def stored(self) -> dict:
         """The body of the metadata slot; storage/metadata.py frames it."""
-        body = {
-            "account": self.account,
-            "name": self.name,
-            "config": self.config.to_json_dict(),
-            "created": self.created,
-            "seed": self.seed,
-            "reserved": self.reserved,
-        }
+        body = stored_stream(self)
         if self.restoring:
             body["restoring"] = True
         return body

@@ -242,7 +242,6 @@ class JetStream:
         entry = self.catalog.update(body["account"], body["name"], config, pedantic)
         stored = entry.stored()
         stored["config"] = entry.pending_config.to_json_dict()
-        stored["reserved"] = max(entry.reserved, body.get("reserved", 0))
         return {"config": stored["config"], "stored": orjson.dumps(stored).decode()}
 
     def _updated(self, worker: Worker, body: dict) -> dict:

@@ -40,11 +40,11 @@ from shardbroker.jetstream.archive_events import (
 from shardbroker.jetstream.durations import NEVER, parse_message_ttl
 from shardbroker.jetstream.go_encoding import encode
 from shardbroker.jetstream.go_time import format_time
+from shardbroker.jetstream.stored_stream import stored_stream
 from shardbroker.shm.append_lane import LANE_CREATE, LANE_METADATA, LANE_REMOVE
 from shardbroker.storage import codec
 from shardbroker.workers.hosted import JOB_PRESSES, JOB_WAITS, SERVICE_CALL
 from shardbroker.workers.random_names import new_event_id
-from shardbroker.workers.sequence_reserve import stored_body
 from shardbroker.workers.stream_extras import attach_extras
 from shardbroker.workers.stream_opening import StreamEntry, open_new
 from shardbroker.workers.stream_views import info_of
@@ -394,7 +394,7 @@ class Restore:
         if entry.config.storage == "memory":
             marked(0)
         else:
-            _lane(self._js, LANE_METADATA, entry, orjson.dumps(stored_body(entry)), marked)
+            _lane(self._js, LANE_METADATA, entry, orjson.dumps(stored_stream(entry)), marked)
 
     def _go_live(self) -> None:
         """Messages and requests from now on; everybody hears of it, then the client."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shardbroker.jetstream.stored_stream import stored_stream
 from shardbroker.shm.append_lane import LANE_METADATA, STATUS_ERRNO
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class SequenceReserve:
         entry, host = self._entry, self._js.host
         if self.is_blocked or host.wall_ns() < self._again_ns:
             return False
-        body = orjson.dumps({**stored_body(entry), "reserved": wanted})
+        body = orjson.dumps({**stored_stream(entry), "reserved": wanted})
         if not host.lane_record(
             LANE_METADATA, entry.log_id, entry.row, body, lambda errno: self._written(wanted, errno),
             term=self._js.term,
@@ -73,15 +74,3 @@ class SequenceReserve:
         body = orjson.loads(stored)
         body["reserved"] = max(body["reserved"], self._entry.hosted.stream.reserved)
         return orjson.dumps(body)
-
-
-def stored_body(entry: "StreamEntry") -> dict:
-    """The body of a metadata slot; the acceptor's catalog has the same (acceptor/catalog.Entry.stored)."""
-    return {
-        "account": entry.account,
-        "name": entry.name,
-        "config": entry.config.to_json_dict(),
-        "created": entry.created,
-        "seed": entry.seed,
-        "reserved": entry.reserved,
-    }

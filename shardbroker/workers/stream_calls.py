@@ -83,15 +83,12 @@ def _tell(request: "Request", name: str, what: str, action: str) -> None:
 
 def update(request: "Request") -> None:
     """STREAM.UPDATE."""
-    js = request.api.js
-    entry = js.account(request.account_name).get(request.stream)
     body = {
         "account": request.account_name,
         "name": request.stream,
         "body": request.payload.decode("latin-1"),
-        "reserved": entry.reserved if entry is not None else 0,
     }
-    js.ask("update", body, request.later(lambda *told: _update_granted(request, *told)))
+    request.api.js.ask("update", body, request.later(lambda *told: _update_granted(request, *told)))
 
 
 def _update_granted(request: "Request", body: dict, _fds: list[int]) -> None:
